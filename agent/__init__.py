@@ -1,0 +1,1 @@
+"""The assistant's state, nodes and routers."""

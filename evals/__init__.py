@@ -1,0 +1,1 @@
+"""Tasks, scorers and reports."""

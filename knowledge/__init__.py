@@ -1,0 +1,1 @@
+"""What the twin knows: how it gets in, how it is found, what it supports."""

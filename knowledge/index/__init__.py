@@ -1,0 +1,1 @@
+"""The passage index: its contract and its backends."""

@@ -1,0 +1,1 @@
+"""Ways in: HTTP, page, command line."""

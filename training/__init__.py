@@ -1,0 +1,1 @@
+"""Programs that make models; they need the extra `training`."""
