@@ -6,7 +6,9 @@ import operator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
-from twin.records import Answer, SearchHit, Turn
+from knowledge.evidence import Evidence
+from knowledge.retrieve import SearchScope
+from twin.records import Answer, RejectedSentence, SearchHit, Sentence, Turn
 
 
 class AssistantInput(TypedDict):
@@ -24,9 +26,12 @@ class AssistantState(TypedDict, total=False):
     turns: Annotated[list[Turn], operator.add]
     standalone: str
     hits: list[SearchHit]
+    evidence: list[Evidence]
     confidence: float
-    answer: Answer
+    sentences: list[Sentence]
+    rejected: list[RejectedSentence]
     model_messages: list[dict[str, Any]]
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class RunContext:
     writer: str | None = None
     answer_sentences: int | None = None
     abstain_below: float | None = None
+    scope: SearchScope | None = None
 
 
 class StreamPart(TypedDict):

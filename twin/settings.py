@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     chat_max_tokens: int = Field(default=400, gt=0, description="longest answer a chat model may write, in tokens")
     chat_retries: int = Field(default=2, ge=0, le=10, description="times a failed call to a chat model is repeated")
     embedder: str = Field(default="minilm", description="embedding model: an alias of `twin models list`")
+    hub_url: str = Field(default="https://huggingface.co", description="model hub, or a mirror of it")
     threads: int = Field(default=0, ge=0, description="CPU threads for local models; 0: one per core, at most 8")
 
     chunk_words: int = Field(default=180, ge=40, le=400, description="words per passage, about")

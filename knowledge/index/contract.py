@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from langchain_core.structured_query import FilterDirective
+from pydantic import ConfigDict
 
 from twin.records import Chunk, IndexedChunk, Record, SearchHit
 
@@ -60,7 +61,7 @@ class SearchQuery(Record):
     candidates: int = 50
     filter: FilterDirective | None = None
 
-    model_config = {"frozen": True, "arbitrary_types_allowed": True}
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class ChunkIndex(Protocol):

@@ -1,0 +1,83 @@
+"""The assistant's services: opened once, shared by all runs of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from agent.extractive import ExtractiveWriter
+from agent.writing import Writer
+from knowledge.calibration import load_model
+from knowledge.index import open_index
+from knowledge.index.contract import ChunkIndex
+from knowledge.library import Library
+from knowledge.vocabulary import Vocabulary, load_vocabulary
+from knowledge.warehouse import AsyncWarehouse, Warehouse
+from twin.models.embed import Embedder, open_embedder
+from twin.settings import Settings
+
+EXTRACTIVE = "extractive"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the nodes work with. `persona` is the author who is "I"."""
+
+    settings: Settings
+    index: ChunkIndex
+    warehouse: AsyncWarehouse
+    embedder: Embedder
+    vocabulary: Vocabulary
+    persona: str
+    library: Library
+    _writers: dict[str, Writer] = field(default_factory=dict)
+
+    def writer_for(self, alias: str | None) -> Writer:
+        """The writer of that alias (None: the settings'). Raises ConfigError for an unknown one."""
+        name = alias or self.settings.chat_model
+        if name not in self._writers:
+            self._writers[name] = self._make_writer(name)
+        return self._writers[name]
+
+    def _make_writer(self, name: str) -> Writer:
+        if name == EXTRACTIVE:
+            return ExtractiveWriter()
+        from agent.generative import GenerativeWriter
+
+        return GenerativeWriter(name, self.settings, self.embedder, self.vocabulary)
+
+    def threshold(self, requested: float | None = None) -> float:
+        """Confidence below which the assistant abstains: request, then settings, then calibration."""
+        for value in (requested, self.settings.abstain_below):
+            if value is not None:
+                return value
+        return load_model("sufficiency").threshold
+
+    async def close(self) -> None:
+        """Release the index."""
+        await self.index.close()
+
+
+async def open_services(settings: Settings) -> Services:
+    """Open index, warehouse and embedding model.
+
+    Raises NotFoundError if nothing is indexed yet, IndexMismatchError, StoreError, ModelFileError.
+    """
+    embedder = await asyncio.to_thread(open_embedder, settings)
+    index = await open_index(settings, embedder.identity, embedder.dimension)
+    warehouse = Warehouse(settings.warehouse_dir, settings.tenant)
+    return Services(
+        settings=settings,
+        index=index,
+        warehouse=AsyncWarehouse(warehouse),
+        embedder=embedder,
+        vocabulary=await asyncio.to_thread(load_vocabulary, settings.index_dir),
+        persona=settings.persona or await most_frequent_author(index),
+        library=Library(warehouse),
+    )
+
+
+async def most_frequent_author(index: ChunkIndex) -> str:
+    """The author of most documents, "" where none is named."""
+    authors = await index.facets("author")
+    return next((author for author in authors if author), "")

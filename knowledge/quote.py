@@ -1,0 +1,123 @@
+"""Choosing quotes: the author's own best sentences for a question, never edited.
+
+Pure functions over weighed evidence (`knowledge.evidence`) and the documents' sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from knowledge.evidence import Evidence
+from knowledge.library import Volume
+from knowledge.sentences import SentenceSpan
+from knowledge.view import fold
+from knowledge.words import content_stems
+
+LONGEST_QUOTE = 900
+"""Characters; a longer sentence (a long code block, a table) is not quoted whole."""
+SAME = 0.8
+"""Share of content words in common from which two sentences say the same."""
+
+_LEANS_BACK = re.compile(
+    r"^[\W_]*(?:it|its|this|that|these|those|they|them|their|he|she|his|her|such|so|but|and|or|however|"
+    r"therefore|thus|hence|instead|otherwise|then|also|too|both|neither|either|which|here|there|"
+    r"the (?:former|latter|first|second|third|same|other|others|last)|in (?:this|that) (?:case|way)|"
+    r"for (?:this|that) reason|as a result|on the other hand|because of (?:this|that))\b",
+    re.IGNORECASE,
+)
+_LEADS_IN = re.compile(r":[\s*_`\"”]*$")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A sentence to be quoted, by its place in its document. `score` is 0 for one taken along."""
+
+    document_id: str
+    version: str
+    chunk_id: str
+    ordinal: int
+    score: float
+    rank: int
+
+
+def choose_quotes(evidence: Sequence[Evidence], volumes: Mapping[str, Volume], most: int) -> list[Quote]:
+    """At most `most` sentences in reading order: documents by their best sentence, then by position.
+
+    A sentence that leans on the one before it brings that one along; what was said already is
+    left out.
+    """
+    chosen: dict[tuple[str, int], Quote] = {}
+    said: list[set[str]] = []
+    for one in sorted(evidence, key=lambda one: -one.score):
+        if len(chosen) >= most:
+            break
+        unit = _unit(one, volumes[one.document_id])
+        fresh = [ordinal for ordinal in unit if (one.document_id, ordinal) not in chosen]
+        if one.ordinal not in fresh or len(chosen) + len(fresh) > most:
+            continue
+        stems = set(content_stems(one.text))
+        if not stems or any(_overlap(stems, earlier) >= SAME for earlier in said):
+            continue
+        said.append(stems)
+        for ordinal in fresh:
+            score = one.score if ordinal == one.ordinal else 0.0
+            chosen[one.document_id, ordinal] = Quote(
+                one.document_id, one.version, one.chunk_id, ordinal, score, one.rank
+            )
+    return in_reading_order(list(chosen.values()))
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    return len(one & other) / max(1, min(len(one), len(other)))
+
+
+def _unit(one: Evidence, volume: Volume) -> list[int]:
+    """The sentence and, where it cannot stand alone, the sentence before it."""
+    sentences = volume.sentences
+    before = one.ordinal - 1
+    if before < 0 or len(one.text) > LONGEST_QUOTE:
+        return [one.ordinal] if len(one.text) <= LONGEST_QUOTE else []
+    previous = sentences[before]
+    text = volume.document.text[previous.start : previous.end]
+    if previous.block == "heading" or len(text) > LONGEST_QUOTE:
+        return [one.ordinal]
+    if leans_back(one.text) and previous.block_id == one.block_id:
+        return [before, one.ordinal]
+    lead = _lead_in(one, volume)
+    return [lead, one.ordinal] if lead is not None else [one.ordinal]
+
+
+def leans_back(sentence: str) -> bool:
+    """Whether the sentence opens with a word that refers to what came before it."""
+    return bool(_LEANS_BACK.match(fold(sentence)))
+
+
+def _lead_in(one: Evidence, volume: Volume) -> int | None:
+    """For a list item, code or table: the sentence that introduces it ("... in three steps:")."""
+    if one.block not in ("list", "code", "table"):
+        return None
+    for ordinal in range(one.ordinal - 1, max(-1, one.ordinal - 12), -1):
+        span = volume.sentences[ordinal]
+        text = volume.document.text[span.start : span.end]
+        if span.block in ("prose", "quote"):
+            return ordinal if _LEADS_IN.search(text) and len(text) <= LONGEST_QUOTE else None
+        if span.block == "heading":
+            return None
+    return None
+
+
+def in_reading_order(quotes: Sequence[Quote]) -> list[Quote]:
+    """Documents by their best sentence, sentences by position."""
+    best: dict[str, float] = {}
+    for quote in quotes:
+        best[quote.document_id] = max(best.get(quote.document_id, 0.0), quote.score)
+    return sorted(quotes, key=lambda quote: (-best[quote.document_id], quote.document_id, quote.ordinal))
+
+
+def glue_between(before: SentenceSpan | None, after: SentenceSpan) -> str:
+    """White space between two quoted sentences of one document."""
+    if before is None:
+        return ""
+    return " " if before.block_id == after.block_id and after.block in ("prose", "quote") else "\n"

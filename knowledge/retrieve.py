@@ -1,0 +1,133 @@
+"""Retrieval: from a question to the passages that may answer it, and the evidence in them.
+
+Plain async functions; the index, the embedder and the documents are passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from langchain_core.structured_query import Comparator, Comparison, FilterDirective, Operation, Operator
+
+from knowledge.calibration import load_model, rank_evidence, sufficiency
+from knowledge.evidence import Evidence, passage_signals, view_passages, view_question, weigh_passage
+from knowledge.index.contract import ChunkIndex, SearchQuery
+from knowledge.sentences import SentenceSpan
+from knowledge.view import fold
+from knowledge.vocabulary import Vocabulary
+from twin.models.embed import Embedder, embed_async
+from twin.records import Record, SearchHit, UtcDatetime
+
+CANDIDATES = 60
+"""Passages that each side of the hybrid contributes."""
+WEIGHED_PASSAGES = 6
+"""Passages whose sentences are weighed; each costs one encoding of the passage (about 30 ms)."""
+
+
+class SearchScope(Record):
+    """Which documents a question is asked of; empty fields do not restrict."""
+
+    author: str = ""
+    platform: str = ""
+    since: UtcDatetime | None = None
+    until: UtcDatetime | None = None
+
+    def directive(self) -> FilterDirective | None:
+        """The scope as a filter for the index, None where it restricts nothing."""
+        wanted: list[FilterDirective] = [
+            Comparison(comparator=Comparator.EQ, attribute=name, value=value)
+            for name, value in (("author", self.author), ("platform", self.platform))
+            if value
+        ]
+        for comparator, moment in ((Comparator.GTE, self.since), (Comparator.LT, self.until)):
+            if moment is not None:
+                wanted.append(Comparison(comparator=comparator, attribute="published_at", value=moment))
+        if not wanted:
+            return None
+        return wanted[0] if len(wanted) == 1 else Operation(operator=Operator.AND, arguments=wanted)
+
+
+async def retrieve(
+    question: str,
+    index: ChunkIndex,
+    embedder: Embedder,
+    *,
+    alpha: float,
+    limit: int,
+    scope: SearchScope | None = None,
+) -> list[SearchHit]:
+    """The best passages for `question`, best first, each text once.
+
+    Raises StoreError or ModelError where index or embedder fail; an empty list means that nothing
+    passed the scope.
+    """
+    folded = fold(question)
+    vector = (await embed_async(embedder, [folded]))[0]
+    query = SearchQuery(
+        text=folded,
+        vector=tuple(vector.tolist()),
+        alpha=alpha,
+        limit=limit * 2,
+        candidates=max(CANDIDATES, limit * 2),
+        filter=scope.directive() if scope is not None else None,
+    )
+    return without_copies(await index.search(query))[:limit]
+
+
+def without_copies(hits: Sequence[SearchHit]) -> list[SearchHit]:
+    """Hits whose text was not seen before: a passage published twice counts once."""
+    seen: set[str] = set()
+    kept = []
+    for hit in hits:
+        key = fold(hit.chunk.text, casefold=True)
+        if key not in seen:
+            seen.add(key)
+            kept.append(hit)
+    return kept
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Evidence, best first, and the calibrated probability that it answers the question."""
+
+    evidence: list[Evidence]
+    confidence: float
+
+
+SentencesOf = Callable[[Sequence[tuple[str, str]]], Awaitable[Mapping[str, list[SentenceSpan]]]]
+"""(document id, version) pairs -> all sentences of each document, by document id."""
+
+
+async def weigh(
+    question: str, hits: Sequence[SearchHit], sentences_of: SentencesOf, embedder: Embedder, vocabulary: Vocabulary
+) -> Weighed:
+    """Weigh the sentences of the best passages against the question."""
+    best = list(hits[:WEIGHED_PASSAGES])
+    if not best:
+        return Weighed([], 0.0)
+    keys = list(dict.fromkeys((hit.chunk.document_id, hit.chunk.version) for hit in best))
+    sentences = dict(await sentences_of(keys))
+    return await asyncio.to_thread(weigh_now, question, best, sentences, embedder, vocabulary)
+
+
+def weigh_now(
+    question: str,
+    best: Sequence[SearchHit],
+    sentences: dict[str, list[SentenceSpan]],
+    embedder: Embedder,
+    vocabulary: Vocabulary,
+) -> Weighed:
+    """`weigh` once the sentences are at hand: blocking, CPU."""
+    folded = fold(question)
+    vector = embedder.embed([folded])[0]
+    view = view_question(folded, vector, embedder.encode_tokens([folded])[0], vocabulary)
+    passages = view_passages(best, sentences, embedder)
+    evidence = rank_evidence(
+        [one for passage in passages for one in weigh_passage(view, passage)], load_model("ranker")
+    )
+    if not evidence:
+        return Weighed([], 0.0)
+    signals = passage_signals(view, vocabulary, passages, evidence)
+    return Weighed(evidence, sufficiency(signals, load_model("sufficiency")))

@@ -1,0 +1,83 @@
+"""`twin ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from twin.errors import InputError
+from twin.settings import Settings, load_settings
+
+
+def ask(
+    question: Annotated[
+        list[str] | None, typer.Argument(help='The question; "-" (or nothing, in a pipe) reads it from stdin.')
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the Answer record as JSON, nothing else.")] = False,
+    thread: Annotated[str | None, typer.Option(help="Continue this conversation, or begin it.")] = None,
+    writer: Annotated[str | None, typer.Option(help="Who writes the answer; default: TWIN_CHAT_MODEL.")] = None,
+) -> None:
+    """Ask one question; the answer streams, with its sources.
+
+    Exit status 0 when the twin answered, also when its answer is that it has not written about that.
+    A running server of the same twin is used if there is one (TWIN_ATTACH).
+    """
+    from serving.cli.render import use_utf8
+    from serving.schemas import check_thread_id
+
+    use_utf8()
+    settings = load_settings()
+    text = read_question(question or [], settings)
+    if thread is not None:
+        check_thread_id(thread)
+    answer_once(settings, text, thread, writer, as_json)
+
+
+def read_question(words: list[str], settings: Settings) -> str:
+    """The question from the arguments or stdin, checked. Raises InputError."""
+    from serving.schemas import check_question, decode_question
+
+    if words not in ([], ["-"]):
+        return check_question(" ".join(words), settings.max_question_chars)
+    if not words and sys.stdin.isatty():
+        raise InputError("there is no question", 'Ask something, for example: twin ask "What do you write about?"')
+    # Four bytes hold any character: more than this is too long whatever it says.
+    raw = sys.stdin.buffer.read(4 * settings.max_question_chars + 8)
+    return decode_question(raw, settings.max_question_chars)
+
+
+def answer_once(settings: Settings, question: str, thread: str | None, writer: str | None, as_json: bool) -> None:
+    """Ask, print, and raise ReportedError if the run failed."""
+    import json
+
+    from serving.cli.render import Printer, print_sources
+    from serving.cli.session import ReportedError, open_session
+
+    printer = None if as_json else Printer(sys.stdout, sys.stderr)
+    answer: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = None
+    with open_session(settings) as session:
+        try:
+            for event in session.ask(question, thread, writer):
+                if printer is not None:
+                    printer.show(event)
+                if event.type == "answer":
+                    answer = event.data["answer"]
+                elif event.type == "error":
+                    problem = event.data
+        except (KeyboardInterrupt, BrokenPipeError):
+            session.cancel()
+            raise
+        finally:
+            if printer is not None:
+                printer.end()
+    if problem is not None:
+        raise ReportedError(problem)
+    if answer is None:
+        raise ReportedError({"detail": "the answer was stopped by somebody else"})
+    if printer is None:
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
+    else:
+        print_sources(printer.citations.values(), sys.stdout)
