@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from agent.writing import Markers, Written, WriteRequest, day
+from agent.writing import Markers, WriteRequest, Written, day
 from knowledge.quote import Quote, choose_quotes, glue_between
 from knowledge.view import fold
 from twin.records import Document, Sentence

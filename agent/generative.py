@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from agent.writing import Markers, ModelCall, Written, WriteRequest
+from agent.writing import Markers, ModelCall, WriteRequest, Written
 from knowledge.sentences import split_sentences
 from knowledge.support import Support, Window, find_support, windows
 from knowledge.view import fold
@@ -39,15 +39,25 @@ _MARKER = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
 class GenerativeWriter:
     """Any chat model behind LangChain's interface."""
 
-    def __init__(self, name: str, settings: Settings, embedder: Embedder, vocabulary: Vocabulary) -> None:
-        """`name` is an alias of a chat model; raises ConfigError if there is none of that name."""
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        embedder: Embedder,
+        vocabulary: Vocabulary,
+        model: BaseChatModel | None = None,
+    ) -> None:
+        """`name` is an alias of a chat model, opened on first use unless `model` is given.
+
+        Raises ConfigError if there is no model of that name.
+        """
         self.name = name
         self.model = chat_model_name(name, settings)
         self.prompt_version = load_prompt("answer").identity
         self._settings = settings
         self._embedder = embedder
         self._vocabulary = vocabulary
-        self._opened: BaseChatModel | None = None
+        self._opened = model
         self._opening = asyncio.Lock()
 
     async def write(self, request: WriteRequest) -> AsyncIterator[Written]:
@@ -74,7 +84,7 @@ class GenerativeWriter:
     async def _sentences(self, messages: Sequence[BaseMessage]) -> AsyncIterator[str]:
         """The model's sentences, each as soon as the next one has begun."""
         buffer = ""
-        with model_errors(self.name):
+        with model_errors(self.name, self._settings):
             model = await self._chat_model()
             async for piece in model.astream(list(messages)):
                 buffer += piece.text

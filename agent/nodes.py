@@ -61,6 +61,7 @@ class AssistantNodes:
         """Score the passages' sentences and how sure it is that they answer."""
         _status(runtime.stream_writer, "weigh", f"Reading {len(state['hits'])} passages")
         weighed = await weigh(
+            state["question"],
             state["standalone"],
             state["hits"],
             self._services.library.sentences,

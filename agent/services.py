@@ -11,7 +11,7 @@ from knowledge.calibration import load_model
 from knowledge.index import open_index
 from knowledge.index.contract import ChunkIndex
 from knowledge.library import Library
-from knowledge.vocabulary import Vocabulary, load_vocabulary
+from knowledge.vocabulary import Vocabulary
 from knowledge.warehouse import AsyncWarehouse, Warehouse
 from twin.models.embed import Embedder, open_embedder
 from twin.settings import Settings
@@ -71,7 +71,7 @@ async def open_services(settings: Settings) -> Services:
         index=index,
         warehouse=AsyncWarehouse(warehouse),
         embedder=embedder,
-        vocabulary=await asyncio.to_thread(load_vocabulary, settings.index_dir),
+        vocabulary=await index.vocabulary(),
         persona=settings.persona or await most_frequent_author(index),
         library=Library(warehouse),
     )

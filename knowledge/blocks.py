@@ -31,6 +31,7 @@ _HEADING_WORDS = 14
 _UNFINISHED = re.compile(r"(?:^|\s)(?:from|in|on|by|with|of|and|the|an?|to|at|for|or|our|my|their|his|her)\s*$")
 _NAME = re.compile(r"[A-Z][\w.&'’-]*(?: [A-Z&][\w.&'’-]*){0,5}")
 _NAME_CHARS = 60
+_LAST_SENTENCE = re.compile(r"[.!?:]\s|\n\s*\n")
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _interrupts(lines: list[_Line], index: int, kind: BlockKind) -> bool:
     line = lines[index].text
     if _FENCE.match(line) or _HEADING.match(line) or _starts_table(lines, index):
         return True
-    if _RULE.match(line) and not (_SETEXT.match(line) and kind == "prose"):
+    if _RULE.match(line) or _SETEXT.match(line):
         return True
     if kind == "quote":
         return False
@@ -256,7 +257,7 @@ def _join_torn(blocks: list[Block], text: str) -> list[Block]:
 def _is_torn(before: Block, after: Block) -> bool:
     if _UNFINISHED.search(before.masked[-40:]):
         return len(after.masked) <= _NAME_CHARS or after.masked[0].islower()
-    last = before.masked.rsplit("\n\n", 1)[-1].strip()
+    last = _LAST_SENTENCE.split(before.masked[-2 * _NAME_CHARS :])[-1].strip()
     name = len(last) <= _NAME_CHARS and bool(_NAME.fullmatch(last))
     return name and (after.masked[0].islower() or after.masked[0] in ",.;:)")
 

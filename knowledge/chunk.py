@@ -11,15 +11,17 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
-from knowledge.sentences import split_sentences
-from knowledge.view import fold
+from knowledge.sentences import SentenceSpan, split_sentences
+from knowledge.view import display, fold
 from twin.records import Chunk, Document
 
 MAX_PIECES = 244
 """The embedding model reads 256 word pieces, two of them its own markers, and the estimate may err."""
 
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
+_LONGEST = 1.5
 _FRESH_SECTION = 0.5
 _LAST_PART = 0.25
 _SECTION_DEPTH = 2
@@ -54,7 +56,7 @@ def chunk_document(document: Document, words: int = 180) -> list[Chunk]:
     it alone is longer than a passage, then its parts follow each other.
     """
     units = list(_units(document, words))
-    groups = _merge_last(list(_groups(units, words)), words)
+    groups = _settle_last(list(_groups(units, words)), words)
     meta = document.model_dump(
         include={
             "tenant", "document_id", "version", "title", "author",
@@ -83,9 +85,10 @@ def estimate_pieces(text: str) -> int:
     Linear in the length of each token by kind, fitted on technical prose and code: within 5 % for
     nine passages of ten.
     """
-    return math.ceil(sum(_token_pieces(match.group()) for match in _PIECE.finditer(text)))
+    return math.ceil(sum(map(_token_pieces, _PIECE.findall(text))))
 
 
+@lru_cache(maxsize=65536)
 def _token_pieces(token: str) -> float:
     length = len(token)
     if length == 1:
@@ -114,70 +117,87 @@ def _units(document: Document, words: int) -> Iterator[_Unit]:
     text, title = document.text, fold(document.title, casefold=True)
     title_pieces = estimate_pieces(document.title[:_FOLDED_TITLE_CHARS])
     path: list[tuple[int, str]] = []
+    section, head, reached = "", title_pieces, 0
     for span in split_sentences(text):
         heading = span.block == "heading"
         if heading:
-            name = fold(text[span.start : span.end]).strip("#*_ :")
+            name = fold(display(text[span.start : span.end])).strip("#*_ :")
             path = [(level, above) for level, above in path if level < span.level]
             if name.casefold() not in title:
                 path.append((span.level, name[:_FOLDED_TITLE_CHARS]))
-        section = " > ".join(name for _, name in path[-_SECTION_DEPTH:])
-        head = title_pieces + estimate_pieces(section) + 2
-        for start, end in _parts(text, span.start, span.end, words):
-            piece = text[start:end]
-            yield _Unit(start, end, len(piece.split()), estimate_pieces(piece), heading, section, head)
+            section = " > ".join(name for _, name in path[-_SECTION_DEPTH:])
+            head = title_pieces + estimate_pieces(section) + 2
+        for start, end in _parts(text, span, words, MAX_PIECES - head):
+            pieces = estimate_pieces(text[reached:end])
+            yield _Unit(start, end, len(text[start:end].split()), pieces, heading, section, head)
+            reached = end
 
 
-def _parts(text: str, start: int, end: int, words: int) -> Iterator[tuple[int, int]]:
-    """The span itself, or, where it is longer than a passage can be, parts cut at lines or words."""
-    piece = text[start:end]
-    if len(piece.split()) <= 1.5 * words and estimate_pieces(piece) <= MAX_PIECES // 2:
-        yield start, end
+def _parts(text: str, span: SentenceSpan, words: int, room: int) -> Iterator[tuple[int, int]]:
+    """The span itself, or, where it alone is longer than a passage, parts cut between lines, else words."""
+    piece = text[span.start : span.end]
+    if len(piece) < room or (len(piece.split()) <= _LONGEST * words and estimate_pieces(piece) <= room):
+        yield span.start, span.end
         return
-    room = MAX_PIECES // 2
-    begin = last = start
-    used = 0
-    for token in re.finditer(r"\S+", piece):
-        cost = max(1, estimate_pieces(token.group()))
-        if used and used + cost > room:
+    begin, last, used, count = span.start, span.start, 0, 0
+    for token in _token_ranges(piece, span.block in ("code", "table"), room):
+        cost = estimate_pieces(piece[slice(*token)])
+        length = len(piece[slice(*token)].split())
+        if used and (used + cost > room or count + length > _LONGEST * words):
             yield begin, last
-            begin, used = start + token.start(), 0
-        used += cost
-        last = start + token.end()
+            begin, used, count = span.start + token[0], 0, 0
+        used, count, last = used + cost, count + length, span.start + token[1]
     yield begin, last
+
+
+def _token_ranges(piece: str, by_lines: bool, room: int) -> Iterator[tuple[int, int]]:
+    """What a cut must not go through: lines of code and tables, words of all else; very long ones in runs."""
+    for match in re.finditer(r"[^\n]*\S" if by_lines else r"\S+", piece):
+        if estimate_pieces(match.group()) <= room // 2:
+            yield match.span()
+        else:
+            for run in re.finditer(rf"\S{{1,{room // 4}}}", match.group()):
+                yield match.start() + run.start(), match.start() + run.end()
 
 
 def _groups(units: list[_Unit], words: int) -> Iterator[list[_Unit]]:
     group: list[_Unit] = []
     for unit in units:
         if group and _starts_new(group, unit, words):
-            tail: list[_Unit] = []
-            while len(group) > 1 and group[-1].heading:
-                tail.insert(0, group.pop())
-            yield group
-            group = tail
+            body = next((at for at in range(len(group), 0, -1) if not group[at - 1].heading), len(group))
+            yield group[:body]
+            group = group[body:]
         group.append(unit)
     if group:
         yield group
 
 
 def _starts_new(group: list[_Unit], unit: _Unit, words: int) -> bool:
-    used = sum(member.words for member in group)
     if _pieces([*group, unit]) > MAX_PIECES:
         return True
+    if all(member.heading for member in group):
+        return False
+    used = _words(group)
     if unit.heading and used >= _FRESH_SECTION * words:
         return True
     return used + unit.words > words and used >= _FRESH_SECTION * words
 
 
-def _merge_last(groups: list[list[_Unit]], words: int) -> list[list[_Unit]]:
-    """Give a very short last passage to the one before it, where both fit the model."""
-    if len(groups) < 2 or sum(unit.words for unit in groups[-1]) >= _LAST_PART * words:
+def _settle_last(groups: list[list[_Unit]], words: int) -> list[list[_Unit]]:
+    """Join a very short last passage with the one before it, or even the two out where both do not fit."""
+    if len(groups) < 2 or _words(groups[-1]) >= _LAST_PART * words:
         return groups
-    together = groups[-2] + groups[-1]
-    if _pieces(together) > MAX_PIECES:
-        return groups
-    return [*groups[:-2], together]
+    *others, before, last = groups
+    if _pieces(before + last) <= MAX_PIECES:
+        return [*others, before + last]
+    before, last = list(before), list(last)
+    while len(before) > 1 and _words(last) < _LAST_PART * words and _pieces([before[-1], *last]) <= MAX_PIECES:
+        last.insert(0, before.pop())
+    return [*others, before, last]
+
+
+def _words(group: list[_Unit]) -> int:
+    return sum(unit.words for unit in group)
 
 
 def _pieces(group: list[_Unit]) -> int:

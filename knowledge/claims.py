@@ -6,8 +6,8 @@ true and false pairs made from the bundled corpus, docs/results.md):
 1. numbers: every number of the sentence occurs in the span (1,000 = 1000; twelve = 12);
 2. names and dates: every capitalised word, month and year occurs in the span or in the document's
    title and author;
-3. negation: the sentence denies exactly if the span does; opposed words (more/less, before/after,
-   first/last ...) are not exchanged;
+3. negation: the sentence denies if and only if the span does, and not more often; opposed words
+   (more/less, before/after, first/last ...) are not exchanged;
 4. content: enough of the sentence's content words, by idf, occur in the span;
 5. similarity: the embeddings of sentence and span are close enough.
 
@@ -116,13 +116,19 @@ def _missing_numbers(sentence: str, span: str) -> list[str]:
 
 
 def _missing_names(sentence: str, known: str) -> list[str]:
-    held = {stem(word) for word in words(known)} | set(words(known))
+    folded = fold(known).lower()
+    held = set(words(known))
+    held |= {stem(word) for word in held}
     missing = []
     for name in names(sentence):
         parts = words(name)
-        if any(part not in held and stem(part) not in held for part in parts):
+        if any(part not in held and stem(part) not in held for part in parts) and not _occurs(name.lower(), folded):
             missing.append(f"name {name!r} is not in the span")
     return missing
+
+
+def _occurs(name: str, folded: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", folded) is not None
 
 
 def names(sentence: str) -> list[str]:
@@ -140,7 +146,8 @@ def names(sentence: str) -> list[str]:
 
 def _turned_round(sentence: str, span: str) -> list[str]:
     reasons = []
-    if bool(_NEGATION.search(fold(sentence))) != bool(_NEGATION.search(fold(span))):
+    denied, held_denied = (len(_NEGATION.findall(fold(text))) for text in (sentence, span))
+    if denied > held_denied or bool(denied) != bool(held_denied):
         reasons.append("one denies what the other does not")
     said, held = set(words(sentence)), set(words(span))
     for one, other in _OPPOSED:

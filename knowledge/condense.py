@@ -35,13 +35,20 @@ def is_follow_up(question: str) -> bool:
 def condense(question: str, turns: Sequence[Turn]) -> str:
     """The question as it can be searched alone; the question itself where it stands alone already.
 
-    The earlier question comes first, then the start of its answer, then the question.
+    The earlier question comes first, then the start of its answer, then the question: whoever weighs
+    words knows by its end which of them are asked now (`context_length`).
     """
     if not turns or not is_follow_up(question):
         return question
     asked = _last(turns, "user")
     answered = _last(turns, "assistant")[:ANSWER_CHARACTERS]
     return " ".join(part for part in (asked, answered, question) if part)
+
+
+def context_length(standalone: str, question: str) -> int:
+    """How many characters of the folded `standalone` come from the conversation, before `question`."""
+    whole, asked = fold(standalone), fold(question)
+    return len(whole) - len(asked) if whole != asked and whole.endswith(asked) else 0
 
 
 def _last(turns: Sequence[Turn], role: str) -> str:

@@ -9,16 +9,19 @@ import re
 
 _FENCED = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _CODE_LINE = re.compile(r"^(?: {4}|\t)\s*\S", re.MULTILINE)
-_CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+_CODE_SPAN = re.compile(r"(`{1,3})(?!`)(.{1,600}?)(?<!`)\1(?!`)", re.DOTALL)
 _IMAGE = re.compile(r"!\[([^\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\)")
 _LINK = re.compile(r"\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))+(?:\s+\"[^\"]*\")?\)")
 _AUTOLINK = re.compile(r"<((?:https?|mailto):[^\s<>]+)>")
 _LINE_MARK = re.compile(r"^( {0,3}(?:#{1,6}\s+|(?:>\s?)+))", re.MULTILINE)
 _HEADING_END = re.compile(r"^( {0,3}#{1,6}\s[^\n]*)\n(?=[^\n])", re.MULTILINE)
 _ESCAPE = re.compile(r"\\([-\\`*_{}\[\]()#+.!|>~])")
-_STRONG = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*|(?<!\w)__(?=\S)(?![a-z]+__)(.+?)(?<=\S)__(?!\w)", re.DOTALL)
+_STRONG = re.compile(
+    r"\*\*(?=\S)(.{1,600}?)(?<=\S)\*\*|(?<!\w)__(?=\S)(?![a-z]+__)(.{1,600}?)(?<=\S)__(?!\w)", re.DOTALL
+)
 _SLANTED = re.compile(
-    r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])(.+?)(?<=[^\s_])_(?![\w_])", re.DOTALL
+    r"(?<![\w*])\*(?=[^\s*])([^*]{1,600}?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])(.{1,600}?)(?<=[^\s_])_(?![\w_])",
+    re.DOTALL,
 )
 _EMPTY = re.compile(r"\*{4,}")
 _STRAY = re.compile(r"\*{2,}|(?<!\w)_{2,}(?![a-z]+__)|(?<![a-z])_{2,}(?!\w)|^[*_](?=[^\W_])|(?<=[\w.!?,:;”\"'’)])[*_]$")

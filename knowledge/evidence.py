@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 from knowledge.sentences import SentenceSpan
 from knowledge.view import search_view
 from knowledge.vocabulary import Vocabulary
-from knowledge.words import content_stems, stem, words
+from knowledge.words import content_stems, words
 from twin.models.embed import Embedder, TokenVectors
 from twin.records import Record, SearchHit
 
 Vector = NDArray[np.float32]
+
+
+CONTEXT_WEIGHT = 0.3
+"""Weight of a word of the conversation against one of the question itself."""
+LONGEST_STRETCH = 3
+"""Sentences that may answer together."""
 
 
 class Evidence(Record):
@@ -56,9 +62,17 @@ class Evidence(Record):
 
 
 class Signals(Record):
-    """What the passages as a whole say about whether they can answer; inputs of `sufficiency`."""
+    """What was found as a whole, for telling whether it can answer; inputs of `sufficiency`.
+
+    `dense_*`, `lexical_*`: scores of the passages (lexical as a share of what a passage holding every
+    word of the question once could reach). `coverage`, `unknown`: idf share of the question's words
+    in the best passage, and of those the corpus never uses. `late`, `weakest`: best passage by mean
+    and by its worst-matched question word. `window_*`: the same and the pooled cosine over stretches
+    of up to three sentences; `joint` is the best sum of cosine and worst-matched word of one stretch.
+    """
 
     dense_top: float
+    dense_mean: float
     dense_gap: float
     lexical_top: float
     lexical_gap: float
@@ -66,13 +80,12 @@ class Signals(Record):
     unknown: float
     late: float
     weakest: float
-    sentence_late: float
-    sentence_weakest: float
     sentence_cosine: float
-    sentence_coverage: float
-    best_gap: float
+    window_cosine: float
+    window_weakest: float
+    joint: float
     typed: float
-    agree: float
+    best: float
 
 
 _ASKS = (
@@ -103,12 +116,18 @@ def has_type(kind: str, text: str) -> float:
 
 @dataclass(frozen=True)
 class QuestionView:
-    """A question as evidence is weighed against it: token vectors (t, d) and their weights (t,)."""
+    """A question as evidence is weighed against it.
+
+    `words` (w, d) holds a vector per content word, the mean of its pieces' token vectors; `weights`
+    (w,) their idf; `asked` (w,) whether they are asked now, not earlier in the conversation; `idf` the
+    weights by stem.
+    """
 
     text: str
     vector: Vector
-    tokens: Vector
+    words: Vector
     weights: Vector
+    asked: NDArray[np.bool_]
     idf: dict[str, float]
 
     @cached_property
@@ -124,21 +143,43 @@ class QuestionView:
         return sum(weight for word, weight in self.idf.items() if word in stems) / self.total_idf
 
 
-def view_question(text: str, vector: Vector, encoded: TokenVectors, vocabulary: Vocabulary) -> QuestionView:
-    """Weigh the question's tokens: a word piece weighs what its word weighs, function words nothing."""
-    idf = {word: vocabulary.idf(word) for word in set(content_stems(text))}
-    weights = np.array([_token_weight(text, start, end, idf) for start, end in encoded.offsets], dtype=np.float32)
-    if not weights.any():
-        weights = np.ones_like(weights)
-    return QuestionView(text, vector, encoded.vectors, weights, idf)
+def view_question(
+    text: str, vector: Vector, encoded: TokenVectors, vocabulary: Vocabulary, context: int = 0
+) -> QuestionView:
+    """Gather the question's content words; where it has none, every token counts alike.
+
+    The first `context` characters of `text` are what the question follows up on: their words weigh
+    `CONTEXT_WEIGHT` as much.
+    """
+    asked = {word: vocabulary.idf(word) for word in content_stems(text[context:])}
+    idf = {word: CONTEXT_WEIGHT * vocabulary.idf(word) for word in content_stems(text[:context])} | asked
+    pieces: dict[tuple[int, int], list[int]] = {}
+    for position, (start, end) in enumerate(encoded.offsets):
+        pieces.setdefault(_word_around(text, start, end), []).append(position)
+    weighted = [
+        (max((idf.get(one, 0.0) for one in content_stems(text[start:end])), default=0.0), start >= context, positions)
+        for (start, end), positions in pieces.items()
+    ]
+    kept = [one for one in weighted if one[0] > 0]
+    if not kept:
+        kept = [(1.0, True, [position]) for position in range(len(encoded.offsets))]
+    vectors = np.array([encoded.vectors[positions].mean(axis=0) for _, _, positions in kept], dtype=np.float32)
+    return QuestionView(
+        text=text,
+        vector=vector,
+        words=vectors.reshape(len(kept), -1),
+        weights=np.array([weight for weight, _, _ in kept], dtype=np.float32),
+        asked=np.array([now for _, now, _ in kept]),
+        idf=idf,
+    )
 
 
-def _token_weight(text: str, start: int, end: int, idf: dict[str, float]) -> float:
+def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
     while start > 0 and text[start - 1].isalnum():
         start -= 1
     while end < len(text) and text[end].isalnum():
         end += 1
-    return idf.get(stem(text[start:end].lower()), 0.0)
+    return start, end
 
 
 @dataclass(frozen=True)
@@ -179,7 +220,7 @@ def view_passages(
 def weigh_passage(question: QuestionView, passage: PassageView) -> list[Evidence]:
     """Score every sentence of a passage; headings are no evidence."""
     chunk = passage.hit.chunk
-    similarity = question.tokens @ passage.tokens.T
+    similarity = question.words @ passage.tokens.T
     found: list[Evidence] = []
     for ordinal, span in passage.sentences:
         inside = (passage.token_spans[:, 0] >= span.start) & (passage.token_spans[:, 1] <= span.end)
@@ -215,9 +256,14 @@ def weigh_passage(question: QuestionView, passage: PassageView) -> list[Evidence
 
 
 def _late_interaction(question: QuestionView, similarity: Vector) -> tuple[float, float]:
+    """Over the words' best cosines: the mean, weighted by idf, and the smallest."""
     best = similarity.max(axis=1)
-    weighted = best[question.weights > 0]
-    return float(question.weights @ best / question.weights.sum()), float(weighted.min())
+    return float(question.weights @ best / question.weights.sum()), _weakest(question, best)
+
+
+def _weakest(question: QuestionView, best: Vector) -> float:
+    """The smallest of the words' best cosines, over the words asked now if there are any."""
+    return float((best[question.asked] if question.asked.any() else best).min())
 
 
 def _with_neighbours(found: list[Evidence]) -> list[Evidence]:
@@ -236,30 +282,47 @@ def _with_neighbours(found: list[Evidence]) -> list[Evidence]:
 def passage_signals(
     question: QuestionView, vocabulary: Vocabulary, passages: Sequence[PassageView], evidence: Sequence[Evidence]
 ) -> Signals:
-    """Sum up what was found. `passages` are the best few, best first; raises ValueError without any."""
+    """Sum up what was found; `evidence` is ranked. Raises ValueError without passages or evidence."""
     if not passages or not evidence:
         raise ValueError("signals need at least one passage and one sentence")
     hits = [passage.hit for passage in passages]
     dense = sorted((hit.dense for hit in hits), reverse=True)
     lexical = sorted((hit.lexical for hit in hits), reverse=True)
-    overall = [_late_interaction(question, question.tokens @ passage.tokens.T) for passage in passages]
-    best = max(evidence, key=lambda one: one.score)
-    others = sorted((one.late for one in evidence), reverse=True)
+    reach = 2.2 * question.total_idf
+    overall = [_late_interaction(question, question.words @ passage.tokens.T) for passage in passages]
+    stretches = [stretch for passage in passages for stretch in _stretches(question, passage)]
     unknown = sum(weight for word, weight in question.idf.items() if word not in vocabulary)
     return Signals(
         dense_top=dense[0],
-        dense_gap=dense[0] - sum(dense[-5:]) / len(dense[-5:]),
-        lexical_top=lexical[0] / (2.2 * question.total_idf),
-        lexical_gap=(lexical[0] - sum(lexical[1:5]) / max(1, len(lexical[1:5]))) / (2.2 * question.total_idf),
-        coverage=max(question.coverage(set(content_stems(hit.chunk.text))) for hit in hits),
+        dense_mean=float(np.mean(dense[:3])),
+        dense_gap=dense[0] - dense[-1],
+        lexical_top=lexical[0] / reach,
+        lexical_gap=(lexical[0] - lexical[-1]) / reach,
+        coverage=max(question.coverage(set(content_stems(hit.chunk.search_text))) for hit in hits),
         unknown=unknown / question.total_idf,
         late=max(late for late, _ in overall),
         weakest=max(weakest for _, weakest in overall),
-        sentence_late=max(one.late for one in evidence),
-        sentence_weakest=max(one.weakest for one in evidence),
         sentence_cosine=max(one.cosine for one in evidence),
-        sentence_coverage=max(one.coverage for one in evidence),
-        best_gap=others[0] - others[len(others) // 2],
-        typed=best.typed,
-        agree=float(hits[0].dense == dense[0] and hits[0].lexical == lexical[0]),
+        window_cosine=max((cosine for cosine, _ in stretches), default=0.0),
+        window_weakest=max((weakest for _, weakest in stretches), default=0.0),
+        joint=max((cosine + weakest for cosine, weakest in stretches), default=0.0),
+        typed=max(one.typed for one in evidence[:3]),
+        best=evidence[0].score,
     )
+
+
+def _stretches(question: QuestionView, passage: PassageView) -> list[tuple[float, float]]:
+    """(pooled cosine, worst-matched word) of each stretch of up to three sentences."""
+    similarity = question.words @ passage.tokens.T
+    spans = [span for _, span in passage.sentences if span.block != "heading"]
+    found = []
+    for first in range(len(spans)):
+        for last in range(first, min(first + LONGEST_STRETCH, len(spans))):
+            start, end = spans[first].start, spans[last].end
+            inside = (passage.token_spans[:, 0] >= start) & (passage.token_spans[:, 1] <= end)
+            if inside.sum() < 3:
+                continue
+            pooled = passage.tokens[inside].mean(axis=0)
+            cosine = float(pooled @ question.vector / (np.linalg.norm(pooled) or 1.0))
+            found.append((cosine, _weakest(question, similarity[:, inside].max(axis=1))))
+    return found

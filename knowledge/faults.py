@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,18 @@ def _errno(error: BaseException) -> int | None:
 def _first_line(error: BaseException, limit: int = 200) -> str:
     line = " ".join((str(error).splitlines() or [""])[0].split()).rstrip(". ") or type(error).__name__
     return line if len(line) <= limit else line[:limit] + "…"
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raise StoreError unless about `size` bytes fit below `folder`.
+
+    A write that runs into a full disk is recovered from, but leaves files that nobody needs.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if shutil.disk_usage(folder).free < size:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise store_fault(full, folder, f"{size / 1e6:.1f} MB are needed now", "")
 
 
 def write_atomically(path: Path, content: str) -> None:

@@ -15,6 +15,7 @@ _SPACED_END = re.compile(r"[.!?…][\"”’)]?\s+[“\"(]?[A-Z]")
 _ENOUGH = 4
 _SHARE = 0.25
 _RARE = 2
+_SENTENCE_WORDS = 4
 
 _BEGINNINGS = tuple(
     re.compile(pattern)
@@ -52,7 +53,7 @@ _NAMES = frozenset(
 
 def glued_cuts(plain: str) -> list[int]:
     """Where sentences begin in `plain` without white space before them; none if it is ordinary text."""
-    glued = len(_GLUED_END.findall(plain))
+    glued = _evidence(plain)
     if glued < _ENOUGH or glued < _SHARE * (glued + len(_SPACED_END.findall(plain))):
         return []
     cuts = {match.end() for match in _GLUED_END.finditer(plain)}
@@ -66,6 +67,15 @@ def glued_cuts(plain: str) -> list[int]:
     for token in _TOKEN.finditer(plain):
         cuts.update(token.start() + at for at in _joints(token.group(), tokens, known))
     return sorted(cuts)
+
+
+def _evidence(plain: str) -> int:
+    """How many glued ends have a sentence's worth of words before them, as `torch.Tensor` has not."""
+    count = begin = 0
+    for match in _GLUED_END.finditer(plain):
+        count += len(plain[begin : match.start()].split()) >= _SENTENCE_WORDS
+        begin = match.end()
+    return count
 
 
 def _joints(token: str, tokens: Counter[str], known: Counter[str]) -> list[int]:

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
@@ -114,11 +114,11 @@ class IndexWriter:
         """Do `work` after all writes submitted, and return its result."""
         return self._thread.submit(self._runner.run, work).result()
 
-    def submit(self, write: Coroutine[Any, Any, None]) -> None:
+    def submit(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do `write` beside the caller, after the writes before it. Raises what an earlier one raised."""
         while len(self._writes) >= _PENDING_WRITES:
             self._writes.popleft().result()
-        self._writes.append(self._thread.submit(self._runner.run, write))
+        self._writes.append(self._thread.submit(lambda: self._runner.run(write())))
 
     def drain(self) -> None:
         """Wait for all writes submitted. Raises what one of them raised."""

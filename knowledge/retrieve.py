@@ -9,10 +9,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from langchain_core.structured_query import Comparator, Comparison, FilterDirective, Operation, Operator
 
 from knowledge.calibration import load_model, rank_evidence, sufficiency
-from knowledge.evidence import Evidence, passage_signals, view_passages, view_question, weigh_passage
+from knowledge.condense import context_length
+from knowledge.evidence import (
+    Evidence,
+    PassageView,
+    QuestionView,
+    passage_signals,
+    view_passages,
+    view_question,
+    weigh_passage,
+)
 from knowledge.index.contract import ChunkIndex, SearchQuery
 from knowledge.sentences import SentenceSpan
 from knowledge.view import fold
@@ -101,33 +111,55 @@ SentencesOf = Callable[[Sequence[tuple[str, str]]], Awaitable[Mapping[str, list[
 
 
 async def weigh(
-    question: str, hits: Sequence[SearchHit], sentences_of: SentencesOf, embedder: Embedder, vocabulary: Vocabulary
+    question: str,
+    standalone: str,
+    hits: Sequence[SearchHit],
+    sentences_of: SentencesOf,
+    embedder: Embedder,
+    vocabulary: Vocabulary,
 ) -> Weighed:
-    """Weigh the sentences of the best passages against the question."""
+    """Weigh the sentences of the best passages against the question; `standalone` is its searchable form."""
     best = list(hits[:WEIGHED_PASSAGES])
     if not best:
         return Weighed([], 0.0)
     keys = list(dict.fromkeys((hit.chunk.document_id, hit.chunk.version) for hit in best))
     sentences = dict(await sentences_of(keys))
-    return await asyncio.to_thread(weigh_now, question, best, sentences, embedder, vocabulary)
+    gathered = await asyncio.to_thread(gather, question, standalone, best, sentences, embedder, vocabulary)
+    return assess(gathered, vocabulary)
 
 
-def weigh_now(
+@dataclass(frozen=True)
+class Gathered:
+    """A question and the passages found for it, encoded, with their sentences measured."""
+
+    question: QuestionView
+    passages: list[PassageView]
+    evidence: list[Evidence]
+
+
+def gather(
     question: str,
+    standalone: str,
     best: Sequence[SearchHit],
     sentences: dict[str, list[SentenceSpan]],
     embedder: Embedder,
     vocabulary: Vocabulary,
-) -> Weighed:
-    """`weigh` once the sentences are at hand: blocking, CPU."""
-    folded = fold(question)
-    vector = embedder.embed([folded])[0]
-    view = view_question(folded, vector, embedder.encode_tokens([folded])[0], vocabulary)
+) -> Gathered:
+    """Encode question and passages and measure every sentence. Blocking, CPU."""
+    asked, whole = fold(question), fold(standalone)
+    both = embedder.embed([asked, whole])
+    vector = both[0] + both[1]
+    vector /= np.linalg.norm(vector) or 1.0
+    encoded = embedder.encode_tokens([whole])[0]
+    view = view_question(whole, vector, encoded, vocabulary, context_length(standalone, question))
     passages = view_passages(best, sentences, embedder)
-    evidence = rank_evidence(
-        [one for passage in passages for one in weigh_passage(view, passage)], load_model("ranker")
-    )
+    return Gathered(view, passages, [one for passage in passages for one in weigh_passage(view, passage)])
+
+
+def assess(gathered: Gathered, vocabulary: Vocabulary) -> Weighed:
+    """Rank the evidence and say how sure it is that it answers."""
+    evidence = rank_evidence(gathered.evidence, load_model("ranker"))
     if not evidence:
         return Weighed([], 0.0)
-    signals = passage_signals(view, vocabulary, passages, evidence)
+    signals = passage_signals(gathered.question, vocabulary, gathered.passages, evidence)
     return Weighed(evidence, sufficiency(signals, load_model("sufficiency")))

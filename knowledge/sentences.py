@@ -19,11 +19,13 @@ _TARGET = re.compile(r"(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\
 _MARKS = re.compile(r"[*_~\\]")
 _HARD_BREAK = re.compile(r"(?:  +|\\)\n(?=\s*[^\sa-z])")
 _CLOSED = re.compile(r"[.!?…][\"'”’)\]]+\s+(?=[\"'“‘(\[]?[A-Z0-9])")
-_ENUMERATOR = re.compile(r"^\W*(?:\d{1,3}|[A-Za-z])[.)]\s*$")
+_ENUMERATOR = re.compile(r"^\W*(?:(?:\d{1,2}\.)*\d{1,3}|[A-Za-z])[.)]\s*$")
 _CLOSERS = re.compile(r"[\"'”’)\]*_~]*(?=\s|$)")
 _TRAILING_OPENERS = re.compile(r"(?<=\s)[\"'“‘(\[*_~#]+$")
 _STYLED = re.compile(r"[\u2100-\u214f\uff01-\uff5e\U0001d400-\U0001d7ff]")
 _WORD = re.compile(r"\w")
+_END = re.compile(r"[.!?…。！？]")
+_FEW = 40
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ def _boundaries(masked: str) -> list[int]:
     import sentencex
 
     plain = _plain(masked)
+    last = _last_word(plain)
+    end = _END.search(plain)
+    if (end is None or end.start() > last) and "\n" not in masked:
+        return []
     cuts = {match.end() for match in _CLOSED.finditer(plain)}
     cuts |= {match.end() for match in _HARD_BREAK.finditer(masked)}
     for found in sentencex.get_sentence_boundaries("en", plain):
@@ -84,7 +90,7 @@ def _boundaries(masked: str) -> list[int]:
             cuts.add(cut)
     cuts = {_place(masked, plain, cut) for cut in cuts}
     cuts = {cut for cut in cuts if cut >= len(masked) or masked[cut - 1].isspace()}
-    return _join_fragments(plain, sorted(cuts.union(glued_cuts(plain))))
+    return _join_fragments(plain, sorted(cuts.union(glued_cuts(plain))), last)
 
 
 def _place(masked: str, plain: str, cut: int) -> int:
@@ -92,21 +98,27 @@ def _place(masked: str, plain: str, cut: int) -> int:
     closers = _CLOSERS.match(masked, cut)
     if closers and closers.group() and not plain[cut - 1].isspace():
         cut = closers.end()
-    openers = _TRAILING_OPENERS.search(masked, 0, cut)
+    near = max(0, cut - _FEW)
+    openers = _TRAILING_OPENERS.search(masked[near:cut])
     if openers and cut < len(masked) and not masked[cut].isspace():
-        cut = openers.start()
+        cut = near + openers.start()
     while cut < len(masked) and masked[cut].isspace():
         cut += 1
     return cut
 
 
-def _join_fragments(plain: str, cuts: list[int]) -> list[int]:
+def _last_word(plain: str) -> int:
+    """Offset of the last letter or digit, -1 if there is none."""
+    return next((at for at in range(len(plain) - 1, -1, -1) if _WORD.match(plain, at)), -1)
+
+
+def _join_fragments(plain: str, cuts: list[int], last: int) -> list[int]:
     """Drop the cuts that would leave an enumerator ("1.") or bare punctuation standing alone."""
     kept: list[int] = []
     begin = 0
     for cut in cuts:
-        piece = plain[begin:cut]
-        if _ENUMERATOR.match(piece) or not _WORD.search(piece) or not _WORD.search(plain[cut:]):
+        short = cut - begin <= _FEW and _ENUMERATOR.match(plain[begin:cut])
+        if short or not _WORD.search(plain, begin, cut) or cut > last:
             continue
         kept.append(cut)
         begin = cut

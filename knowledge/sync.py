@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,7 +268,7 @@ def _embed_all(
                 ]
                 tally.embedded += len(part)
                 on_progress(Progress(tally.read, tally.chunks, tally.embedded))
-            writer.submit(index.upsert(indexed))
+            writer.submit(partial(index.upsert, indexed))
     writer.drain()
     on_progress(Progress(tally.read, tally.chunks, tally.embedded))
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from knowledge.faults import write_atomically
 from knowledge.words import content_stems
-from twin.errors import StoreError
 
 FILE_NAME = "vocabulary.json"
 
@@ -45,19 +44,18 @@ def count_vocabulary(passages: Iterable[str]) -> Vocabulary:
     return Vocabulary(total, dict(frequencies))
 
 
-def save_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write it into `folder` atomically."""
-    target = folder / FILE_NAME
-    partial = target.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps({"passages": vocabulary.passages, "frequencies": vocabulary.frequencies}))
-    partial.replace(target)
+def save_vocabulary(vocabulary: Vocabulary, folder: Path, stamp: int) -> None:
+    """Write it into `folder` atomically; `stamp` says which state of the index was counted. Raises OSError."""
+    stored = {"stamp": stamp, "passages": vocabulary.passages, "frequencies": vocabulary.frequencies}
+    write_atomically(folder / FILE_NAME, json.dumps(stored))
 
 
-def load_vocabulary(folder: Path) -> Vocabulary:
-    """Read it from `folder`. Raises StoreError where it is missing or damaged."""
-    path = folder / FILE_NAME
+def load_vocabulary(folder: Path) -> tuple[Vocabulary, int] | None:
+    """The counts in `folder` and their stamp; None where there are none or they are damaged: they can be
+    counted again."""
     try:
-        stored = json.loads(path.read_text())
-        return Vocabulary(int(stored["passages"]), {str(k): int(v) for k, v in stored["frequencies"].items()})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"the word counts of the index at {path} cannot be read", "Run: twin index rebuild") from error
+        stored = json.loads((folder / FILE_NAME).read_bytes())
+        frequencies = {str(word): int(count) for word, count in stored["frequencies"].items()}
+        return Vocabulary(int(stored["passages"]), frequencies), int(stored["stamp"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None

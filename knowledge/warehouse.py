@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from knowledge.faults import store_faults
+from knowledge.faults import require_space, store_faults
 from twin.errors import NotFoundError, StoreError
 from twin.records import Document, DocumentMeta, Record, UtcDatetime
 from twin.settings import Settings
@@ -36,6 +36,7 @@ _SMALL_FILES = 32
 _FILE_BYTES = 4_000_000
 _ROW_GROUP = 64
 _SLICE = 256
+_COMMIT_BYTES = 200_000
 _DAMAGE_HINT = (
     "Its files are damaged or not a warehouse: restore them from a backup, or move this folder away and "
     "run `twin ingest PATH...` again"
@@ -227,7 +228,7 @@ class Warehouse:
 
     def _table(self) -> DeltaTable | None:
         """The table at its newest commit, None before the first."""
-        if not (self._folder / "_delta_log").is_dir():
+        if not self._begun():
             return None
         with self._opening, self._faults("opening"):
             if self._opened is None:
@@ -235,6 +236,11 @@ class Warehouse:
             else:
                 self._opened.update_incremental()
             return self._opened
+
+    def _begun(self) -> bool:
+        """Whether there is a table; a crash in the middle of making it leaves a log without entries."""
+        log = self._folder / "_delta_log"
+        return log.is_dir() and (any(log.glob("*.json")) or any(self._folder.glob("*.parquet")))
 
     def _open(self) -> DeltaTable:
         from deltalake import DeltaTable
@@ -276,6 +282,8 @@ class Warehouse:
             return [Document.model_validate(row) for row in rows]
 
     def _merge(self, documents: Sequence[Document], retired: Sequence[tuple[str, str]]) -> None:
+        # Twice: in the table and in its change feed.
+        require_space(self.path, _COMMIT_BYTES + 2 * sum(len(document.text.encode()) for document in documents))
         with self._faults("writing documents"):
             (
                 self._create_or_open()

@@ -356,5 +356,5 @@ class Runs:
 
 
 def _usage(state: AssistantState) -> dict[str, int]:
-    """Calls to a chat model in this run."""
-    return {"model_calls": sum(message.get("role") == "assistant" for message in state.get("model_messages", ()))}
+    """Messages exchanged with a chat model in this run."""
+    return {"model_messages": len(state.get("model_messages", ()))}

@@ -23,8 +23,9 @@ from twin.records import Document, Turn
 from twin.settings import Settings
 
 if TYPE_CHECKING:
-    from agent.services import Services
     from langgraph.graph import StateGraph
+
+    from agent.services import Services
 
 Builder = Callable[["Services"], "StateGraph[Any, RunContext, Any, Any]"]
 
@@ -78,6 +79,7 @@ class Twin:
             "version": __version__,
             "tenant": self.settings.tenant,
             "data": data_fingerprint(self.settings),
+            "persona": self.services.persona,
             "writer": self.settings.chat_model,
             "documents": stats.documents,
             "passages": stats.chunks,
@@ -94,12 +96,12 @@ async def open_twin(
     Raises StoreError, ConfigError, ModelFileError from the parts that open.
     """
     async with AsyncExitStack() as stack:
-        conversations = await stack.enter_async_context(open_conversations(settings))
         if services is None:
             from agent.services import open_services
 
             services = await open_services(settings)
             stack.push_async_callback(services.close)
+        conversations = await stack.enter_async_context(open_conversations(settings))
         if build is None:
             from graphs.assistant import build_assistant
 

@@ -24,6 +24,7 @@ from knowledge.index.contract import (
 )
 from knowledge.index.filters import DATE_FIELD, TAGS_FIELD, date_range, to_sql
 from knowledge.index.fuse import fuse
+from knowledge.vocabulary import Vocabulary, count_vocabulary
 from twin.errors import IndexMismatchError, StoreError
 from twin.models.embed import TokenVectors
 from twin.records import Chunk, Document, IndexedChunk, SearchHit, document_version, make_document_id
@@ -131,6 +132,9 @@ class MemoryIndex:
     async def stats(self) -> IndexStats:
         documents = {one.chunk.document_id for one in self.rows.values()}
         return IndexStats(chunks=len(self.rows), documents=len(documents), bytes_on_disk=0)
+
+    async def vocabulary(self) -> Vocabulary:
+        return count_vocabulary(one.chunk.search_text for one in self.rows.values())
 
     async def optimize(self) -> None:
         await asyncio.sleep(0)

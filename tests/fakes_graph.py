@@ -46,6 +46,7 @@ class FakeServices:
     index: FakeIndex = field(default_factory=FakeIndex)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
+    persona: str = "Ada"
     cancelled: int = 0
 
     def writer_for(self, alias: str | None) -> SimpleNamespace:

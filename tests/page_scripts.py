@@ -25,10 +25,11 @@ TOY = post("2017-03-12-a-server-for-the-harbour.md", "A server for the harbour",
 WRONG = post("2020-01-19-i-was-wrong-about-sqlite.md", "I was wrong about SQLite", datetime(2020, 1, 19, tzinfo=UTC))
 
 # Emoji, a family joined by ZWJ, mathematical bold, a combining accent: all before the quote.
+ASTRAL_BEFORE = "🚢🌊 𝗪𝗮𝘁𝗲𝗿 👨\u200d👩\u200d👧 "
 ASTRAL_QUOTE = "The pump failed 🙂 in 𝗠𝗮𝗿𝗰𝗵, and cafe\u0301 closed."
 ASTRAL = make_document(
     "astral",
-    f"{'🚢🌊 𝗪𝗮𝘁𝗲𝗿 👨‍👩‍👧 ' * 40}\n\n{'A long paragraph before it. ' * 120}\n\n{ASTRAL_QUOTE} 🙂 And {'after it. ' * 300}",
+    f"{ASTRAL_BEFORE * 40}\n\n{'A long paragraph before it. ' * 120}\n\n{ASTRAL_QUOTE} 🙂 And {'after it. ' * 300}",
     title="Pumps 🙂 and 𝗽𝗶𝗽𝗲𝘀",
     author="Tove Marklund",
     platform="newsletter",
@@ -62,7 +63,7 @@ MARKED = make_document("marked", f"Intro\n\n{MARKED_QUOTE}\n\n{CODE_QUOTE}\n", t
 LOST = make_document("lost", "A document that is forgotten by now.", title="Forgotten")
 
 CHANGED = "What did you think of SQLite?"
-CHANGED_STEPS: list[Step] = [
+CHANGED_STEPS: list[Sentence] = [
     frame("I have changed my mind about this. In 2017 I wrote:"),
     said("It is a file.", TOY, 1),
     said("It is a toy for this job, and I say that as someone who likes toys.", TOY, 2),

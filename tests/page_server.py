@@ -11,8 +11,8 @@ import socket
 import sys
 import tempfile
 import threading
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +93,7 @@ class Stage:
         self.scripts = scripts
         self.gates: dict[str, asyncio.Event] = {}
         self.warehouse = self.index = self
+        self.persona = "Tove Marklund"
 
     async def get(self, document_id: str, version: str | None = None) -> Document:
         found = self.documents.get(document_id)
@@ -166,6 +167,8 @@ class Line:
         self.app = app
         self.cuts: list[int] = []
         """Each coming stream is cut before the piece with this number."""
+        self.forgetful = False
+        """Whether every stream begins at its first event, whatever the client has seen."""
         self.requests: list[tuple[str, str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,6 +176,8 @@ class Line:
             self.requests.append((scope["method"], scope["path"]))
             if scope["path"] == "/v1/chat" or scope["path"].endswith("/events"):
                 send = self._cutting(send)
+                if self.forgetful:
+                    scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"last-event-id"]
         await self.app(scope, receive, send)
 
     def _cutting(self, send: Send) -> Send:
@@ -190,12 +195,15 @@ class Line:
 
 
 class PageServer:
-    """The server in a thread of its own, on a free port of the loopback interface."""
+    """The server in a thread of its own, on a free port of the loopback interface.
 
-    def __init__(self, stage: Stage, settings: Settings) -> None:
+    Without a stage it is the twin of `settings`, nothing replaced.
+    """
+
+    def __init__(self, stage: Stage | None, settings: Settings, port: int = 0) -> None:
         self.stage = stage
         self.settings = settings
-        self.port = 0
+        self.port = port
         self.start()
 
     @property
@@ -214,8 +222,7 @@ class PageServer:
         @asynccontextmanager
         async def opener(settings: Settings) -> AsyncIterator[Twin]:
             self._loop = asyncio.get_running_loop()
-            self.stage.gates.clear()
-            async with open_twin(settings, services=self.stage, build=self.stage.build) as twin:  # type: ignore[arg-type]
+            async with self._twin(settings) as twin:
                 started.set()
                 yield twin
 
@@ -227,6 +234,12 @@ class PageServer:
         if not started.wait(START_SECONDS):
             raise RuntimeError("the page's server did not start")
 
+    def _twin(self, settings: Settings) -> AbstractAsyncContextManager[Twin]:
+        if self.stage is None:
+            return open_twin(settings)
+        self.stage.gates.clear()
+        return open_twin(settings, services=self.stage, build=self.stage.build)  # type: ignore[arg-type]
+
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(START_SECONDS)
@@ -234,8 +247,10 @@ class PageServer:
 
     def open(self, gate: str) -> None:
         """Let every answer that waits, or will wait, at the gate go on."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(lambda: self.stage.gate(gate).set())
+        loop, stage = self._loop, self.stage
+        assert loop is not None
+        assert stage is not None
+        loop.call_soon_threadsafe(lambda: stage.gate(gate).set())
 
 
 def main() -> None:
@@ -243,12 +258,10 @@ def main() -> None:
     from tests.page_scripts import DOCUMENTS, SCRIPTS
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(data_dir=Path(folder), _env_file=None)  # type: ignore[call-arg]
-        server = PageServer.__new__(PageServer)
-        server.stage, server.settings = Stage(DOCUMENTS, SCRIPTS), settings
-        server.port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-        server.start()
-        print(server.url, flush=True)
+        settings = Settings(data_dir=Path(folder), _env_file=None)
+        server = PageServer(Stage(DOCUMENTS, SCRIPTS), settings, port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+        sys.stdout.write(f"{server.url}\n")
+        sys.stdout.flush()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -37,7 +37,8 @@ class Server:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     settings = Settings(_env_file=None, data_dir=tmp_path)
     services = FakeServices(settings)
-    app = create_app(settings, opener=lambda s: open_twin(s, services=services, build=build_assistant))
+    parts: dict[str, Any] = {"services": services, "build": build_assistant}
+    app = create_app(settings, opener=lambda own: open_twin(own, **parts))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uvicorn_server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))

@@ -21,13 +21,14 @@ from twin.settings import Settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install 'llm-twin[browser]'")
 
-from playwright.sync_api import Browser, Locator, Page, Request, expect  # noqa: E402
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect  # noqa: E402
 
 from tests.page_scripts import (  # noqa: E402
     ASTRAL_QUOTE,
     CHANGED,
     CHANGED_STEPS,
     DOCUMENTS,
+    EXAMPLES,
     LOST,
     SCRIPTS,
     WRAPPED_QUOTE,
@@ -66,7 +67,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PageServer]:
-    configured = Settings(data_dir=tmp_path, max_question_chars=LONGEST_QUESTION, _env_file=None)  # type: ignore[call-arg]
+    configured = Settings(data_dir=tmp_path, max_question_chars=LONGEST_QUESTION, _env_file=None)
     for script in SCRIPTS.values():
         script.met.clear()
     server = PageServer(Stage(DOCUMENTS, SCRIPTS), configured)
@@ -81,6 +82,10 @@ class Watch:
     requests: list[Request] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     expected: str = r"^$"
+
+    def hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def page(browser: Browser, server: PageServer, watch: Watch, viewport: dict[str,
     page = context.new_page()
     page.on("request", lambda request: watch.requests.append(request))
     page.on("pageerror", lambda error: watch.complaints.append(str(error)))
-    page.on("console", lambda message: message.type in ("error", "warning") and watch.complaints.append(message.text))
+    page.on("console", watch.hear)
     page.goto(server.url)
     yield page
     context.close()
@@ -139,6 +144,11 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+def without_marks(text: str) -> str:
+    """Letters and digits alone: what Markdown and line breaks cannot change."""
+    return re.sub(r"\W", "", text)
+
+
 def scrolls_sideways(page: Page) -> bool:
     """Whether anything sticks out of the page to the right, clipped or not."""
     return bool(
@@ -147,7 +157,9 @@ def scrolls_sideways(page: Page) -> bool:
                 const box = node.getBoundingClientRect();
                 const scrolled = node.closest("pre");
                 return !scrolled && !node.closest(".hidden, .skip, svg") && box.width && box.right > innerWidth + 0.5;
-            }) || document.documentElement.scrollWidth > innerWidth"""
+            }) || [...document.querySelectorAll("html, #scroll, #panel-body, .threads")].some(
+                node => node.scrollWidth > node.clientWidth
+            )"""
         )
     )
 
@@ -172,6 +184,50 @@ def test_sentences_appear_as_they_come_with_their_markers_and_sources(page: Page
     expect(answer.locator(".source").nth(1)).to_contain_text("19 January 2020 · blog")
     assert answer.locator("blockquote.quote").count() == 2
     expect(page.locator("#empty")).to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A twin that has read four posts of the sample corpus."""
+    from knowledge.sync import ingest
+    from twin.models.embed import open_embedder
+
+    configured = Settings(data_dir=tmp_path_factory.mktemp("data"), _env_file=None)
+    posts = ["2017-03-12-a-server", "2019-08-25-the-gauge", "2020-01-19-i-was", "2020-05-10-eleven"]
+    paths = [path for path in sorted(EXAMPLES.glob("*.md")) if path.name.startswith(tuple(posts))]
+    assert ingest(paths, configured, open_embedder(configured)).new == len(posts)
+    return configured
+
+
+def test_the_real_assistant_answers_with_citations_that_open(browser: Browser, watch: Watch, corpus: Settings) -> None:
+    server = PageServer(None, corpus)
+    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.on("console", watch.hear)
+    page.goto(server.url)
+    expect(page.locator("#empty-title")).to_have_text("Ask what Tove Marklund wrote")
+    expect(page.locator("#corpus")).to_contain_text("4 documents")
+    question = "Why did the tide gauge at the ferry berth show the sea rising seven times a day?"
+    before = words(answered(ask(page, question)))
+    assert "ferry" in before.casefold() or "alkan" in before.casefold()
+    page.reload()
+    answer = answered(page.locator(".exchange"))
+    assert words(answer) == before
+    markers = answer.locator(".cite")
+    assert markers.count() > 0
+    for number in range(markers.count()):
+        markers.nth(number).click()
+        expect(page.locator("#panel-kicker")).to_have_text(f"Source {markers.nth(number).inner_text()}")
+        mark = page.locator("#quote")
+        expect(mark).to_be_in_viewport()
+        shown = markers.nth(number).locator("xpath=ancestor::*[@class='sentence']").inner_text()
+        assert without_marks(mark.inner_text())[:40] in without_marks(shown)
+    page.get_by_role("button", name="New conversation").first.click()
+    expect(page.locator(".exchange")).to_have_count(0)
+    expect(answered(ask(page, "What is the capital of Mongolia?"))).to_have_class(re.compile("abstained"))
+    context.close()
+    server.stop()
+    assert watch.complaints == []
 
 
 def test_an_example_can_be_asked_with_one_click(page: Page) -> None:
@@ -308,6 +364,16 @@ def test_a_dropped_connection_loses_and_repeats_nothing(
     assert streams == ["chat", *["events"] * len(cuts)]
 
 
+def test_events_that_come_twice_are_shown_once(page: Page, server: PageServer, watch: Watch) -> None:
+    watch.expected = "ERR_INCOMPLETE_CHUNKED_ENCODING"
+    server.line.cuts = [9]
+    server.line.forgetful = True
+    exchange = ask(page, CHANGED)
+    answered(exchange)
+    assert words(exchange) == squeezed(SAID)
+    expect(exchange.locator(".cite")).to_have_count(5)
+
+
 def test_an_error_in_the_middle_can_be_tried_again(page: Page) -> None:
     exchange = ask(page, "flaky")
     notice = exchange.locator(".notice")
@@ -423,15 +489,12 @@ def test_on_a_phone_everything_fits_and_can_be_reached(page: Page) -> None:
 
 def test_the_panel_changes_with_the_window(page: Page) -> None:
     answered(ask(page, CHANGED)).locator(".cite").first.click()
-    panel = page.locator("#panel")
     expect(page.locator("#quote")).to_be_in_viewport()
-    assert not panel.evaluate("node => node.matches(':modal')")
+    expect(page.locator("#panel:not(:modal)")).to_be_visible()
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    expect(panel).to_be_visible()
-    page.wait_for_function("document.querySelector('#panel').matches(':modal')")
+    expect(page.locator("#panel:modal")).to_be_visible()
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-    page.wait_for_function("!document.querySelector('#panel').matches(':modal')")
-    expect(panel).to_be_visible()
+    expect(page.locator("#panel:not(:modal)")).to_be_visible()
     page.fill("#question", "the rest of the page is not blocked")
 
 
@@ -473,7 +536,10 @@ def test_offsets_count_code_points(page: Page) -> None:
     check()
 
 
-STREAM = 'id: 1\nevent: run\ndata: {"a":\ndata: "é🙂"}\n\n: ping\n\nid: 2\ndata:x\n\nid: 3\nevent: done\ndata\n\ndata: cut off'
+STREAM = (
+    'id: 1\nevent: run\ndata: {"a":\ndata: "é🙂"}\n\n: ping\n\nid: 2\ndata:x\n\n'
+    "id: 3\nevent: done\ndata\n\ndata: cut off"
+)
 EVENTS = [
     {"id": "1", "type": "run", "data": '{"a":\n"é🙂"}'},
     {"id": "2", "type": "message", "data": "x"},

@@ -30,7 +30,7 @@ def begin_slow(server: ServerProcess, thread: str = "t") -> str:
 
 
 def first_token(events: list[Any]) -> str:
-    return next(event.data["text"] for event in events if event.type == "token")
+    return str(next(event.data["text"] for event in events if event.type == "token"))
 
 
 def test_the_next_process_continues_the_conversation(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 import pytest
@@ -33,7 +33,7 @@ def make_settings(folder: Path, **values: Any) -> Settings:
 
 
 def opened(services: FakeServices) -> AbstractAsyncContextManager[Twin]:
-    return open_twin(services.settings, services=services, build=build_assistant)
+    return open_twin(services.settings, services=cast(Any, services), build=cast(Any, build_assistant))
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_one_run_at_a_time_per_thread_between_processes(twin: Twin, servic
     file = services.settings.tenant_dir / "threads.lock"
     code = f"""
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from serving.thread_lock import ThreadLocks
 locks = ThreadLocks(Path({str(file)!r}))
 locks.acquire("t")

@@ -57,7 +57,7 @@ def read_squad(questions: Path, split: Path) -> TestSet:
     passages: list[str] = []
     queries: list[str] = []
     gains: list[Gains] = []
-    for article in json.loads(questions.read_text()):
+    for article in json.loads(questions.read_text())["data"]:
         for paragraph in article["paragraphs"]:
             for item in paragraph["qas"] if article["title"] in test else ():
                 if not item["is_impossible"]:
@@ -82,7 +82,9 @@ def reciprocal_rank(ranking: Sequence[int], gains: Gains) -> float:
     return next((1 / (rank + 1) for rank, index in enumerate(ranking[:DEPTH]) if index in gains), 0.0)
 
 
-def rank_quality(passages: NDArray[np.float32], queries: NDArray[np.float32], gains: Sequence[Gains]) -> tuple[float, float]:
+def rank_quality(
+    passages: NDArray[np.float32], queries: NDArray[np.float32], gains: Sequence[Gains]
+) -> tuple[float, float]:
     """Mean nDCG and reciprocal rank over the queries, from unit vectors."""
     rankings = np.argsort(-(queries @ passages.T), axis=1, kind="stable")[:, :DEPTH].tolist()
     pairs = list(zip(rankings, gains, strict=True))

@@ -58,9 +58,7 @@ def export_fp32(model: Any, target: Path) -> None:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             bias = ((1.0 - attention_mask.to(torch.float32)) * MASKED)[:, None, None, :]
             segments = torch.zeros_like(input_ids)
-            return self.model(
-                input_ids=input_ids, attention_mask=bias, token_type_ids=segments
-            ).last_hidden_state
+            return self.model(input_ids=input_ids, attention_mask=bias, token_type_ids=segments).last_hidden_state
 
     ids = torch.randint(1000, 20000, (2, 16))
     mask = torch.ones_like(ids)
@@ -75,7 +73,7 @@ def export_fp32(model: Any, target: Path) -> None:
             str(target),
             input_names=["input_ids", "attention_mask"],
             output_names=["last_hidden_state"],
-            dynamic_axes={name: axes for name in ("input_ids", "attention_mask", "last_hidden_state")},
+            dynamic_axes=dict.fromkeys(("input_ids", "attention_mask", "last_hidden_state"), axes),
             opset_version=OPSET,
             dynamo=False,
         )

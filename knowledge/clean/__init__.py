@@ -46,4 +46,6 @@ def clean(item: SourceItem) -> Document | Skipped:
 
 
 def _without_outer_blank_lines(text: str) -> str:
-    return re.sub(r"\A(?:[^\S\n]*\n)+|\s+\Z", "", text)
+    text = text.rstrip()
+    first = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, first) + 1 :]

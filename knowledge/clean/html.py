@@ -11,28 +11,46 @@ from collections.abc import Iterator
 from typing import Any
 
 from knowledge.sources.html import parse_html
+from knowledge.sources.skipped import UnreadableError
 from knowledge.view import fold
 
 _SKIPPED_TAGS = frozenset(
-    "script style noscript template nav aside form button input select textarea svg canvas iframe object embed "
-    "audio video picture source img map dialog head footer link meta title option".split()
+    """
+    script style noscript template nav button input select textarea svg canvas iframe object embed audio
+    video picture source img map dialog head link meta title option
+    """.split()  # noqa: SIM905
+)
+_SKIPPED_ROLES = frozenset(
+    "navigation banner contentinfo complementary search dialog alertdialog menu toolbar".split()  # noqa: SIM905
 )  # fmt: skip
-_SKIPPED_ROLES = frozenset("navigation banner contentinfo complementary search dialog alertdialog menu toolbar".split())
 _CHROME_NAME = re.compile(
-    r"(?:^|[\s_-])(?:share|sharing|social|subscribe|subscription|signup|sign-up|cookies?|consent|related|recommended|"
-    r"comments?|respond|breadcrumbs?|pager|pagination|byline|kicker|post-meta|entry-meta|postmetadata|navbar|menu|"
-    r"sidebar|advert|ads|promo|popup|modal|toolbar|likes?|clap|skip-link|sr-only|screen-reader-text|visually-hidden|"
-    r"newsletter-form|reading-time|author-bio|author-card|jp-relatedposts|sharedaddy)(?:$|[\s_-])",
+    r"(?:^|[\s_-])(?:share|sharing|social|subscribe|subscription|signup|sign-up|recommended|byline|kicker|post-meta|"
+    r"entry-meta|postmetadata|menu|advert|ads|promo|toolbar|likes?|clap|newsletter-form|reading-time|author-bio|"
+    r"author-card)(?:$|[\s_-])",
     re.IGNORECASE,
 )
+_SURE_CHROME_NAME = re.compile(
+    r"(?:^|[\s_-])(?:comments?|respond|related|cookies?|consent|breadcrumbs?|pager|pagination|navbar|sidebar|popup|modal|"
+    r"skip-link|sr-only|screen-reader-text|visually-hidden|jp-relatedposts|sharedaddy)(?:$|[\s_-])",
+    re.IGNORECASE,
+)
+_CHROME_TAGS = frozenset({"aside", "footer", "form"})
+_NOTE_NAME = re.compile(r"note|callout|admonition|tip|warning|reference|bibliography", re.IGNORECASE)
 _CHROME_SHARE = 0.3
+_SURE_CHROME_SHARE = 0.6
+"""What is named like chrome and holds more of the page than this is the page's text all the same."""
 _BLOCKS = frozenset(
-    "address article blockquote body center details dd div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 header "
-    "hr html li main ol p pre section summary table tbody td tfoot th thead tr ul caption".split()
-)  # fmt: skip
-_PARAGRAPHS = ("p", "pre", "blockquote", "li", "h2", "h3")
+    """
+    address article blockquote body center details dd div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 header
+    hr html li main ol p pre section summary table tbody td tfoot th thead tr ul caption
+    """.split()  # noqa: SIM905
+)
+_PARAGRAPHS = ("p", "pre", "blockquote")
+_RUNNING_SHARE = 0.3
+_MOST = 0.8
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*"}
 _SPACE = re.compile(r"[ \t\r\n\f]+")
+_BLANK_LINES = re.compile(r"(?:  \n){2,}")
 
 
 def html_to_text(page_text: str, title: str = "") -> str:
@@ -42,9 +60,11 @@ def html_to_text(page_text: str, title: str = "") -> str:
     UnreadableError if the page cannot be parsed.
     """
     page = parse_html(page_text)
-    main = _main_element(page)
-    writer = _Writer(len(_visible(main)))
-    text = "\n\n".join(writer.blocks(main))
+    try:
+        main = _main_element(page)
+        text = "\n\n".join(_Writer(len(_visible(main))).blocks(main))
+    except RecursionError:
+        raise UnreadableError("is HTML nested too deeply to be read") from None
     first, _, rest = text.partition("\n\n")
     same = title and fold(first, casefold=True).strip("# ") == fold(title, casefold=True)
     return rest if first.startswith("#") and same else text
@@ -76,26 +96,42 @@ def _main_element(page: Any) -> Any:
             others = sum(len(_visible(element)) for element in found[1:] if longest not in element.iterancestors())
             if len(found) == 1 or others < len(_visible(longest)):
                 return longest
+    return _by_running_text(whole)
+
+
+def _by_running_text(whole: Any) -> Any:
+    """The smallest element that holds most of the paragraphs; `whole` where there are hardly any."""
+    writer = _Writer(len(_visible(whole)))
     scores: dict[Any, int] = {}
-    for tag in _PARAGRAPHS:
-        for element in whole.iter(tag):
+    for element in writer.kept(whole):
+        if element.tag in _PARAGRAPHS:
             parent = element.getparent()
-            if parent is not None and not _is_chrome(element):
-                scores[parent] = scores.get(parent, 0) + len(_visible(element).strip())
-    if not scores:
+            scores[parent] = scores.get(parent, 0) + len(_visible(element).strip())
+    total = sum(scores.values())
+    if not scores or total < _RUNNING_SHARE * writer.length:
         return whole
     best = max(scores, key=lambda element: scores[element])
-    return best if scores[best] >= 0.6 * max(1, sum(scores.values())) else whole
+    while best is not whole and sum(scores.get(element, 0) for element in best.iter()) < _MOST * total:
+        best = best.getparent()
+    return best
 
 
-def _is_chrome(element: Any) -> bool:
+def _chrome_share(element: Any) -> float:
+    """How much of a page `element` may hold and still be chrome, by its tag and its names; 0 if it is none."""
+    if element.tag in _CHROME_TAGS:
+        return 0.0 if _NOTE_NAME.search(element.get("class") or "") else _CHROME_SHARE
+    if element.tag == "header":
+        return 0.0 if any(True for _ in element.iter("h1", "p")) else _CHROME_SHARE
+    if not element.attrib:
+        return 0.0
     if element.get("hidden") is not None or element.get("aria-hidden") == "true":
-        return True
-    if (element.get("role") or "") in _SKIPPED_ROLES:
-        return True
-    if re.search(r"display:\s*none", element.get("style") or ""):
-        return True
-    return bool(_CHROME_NAME.search(f"{element.get('class') or ''} {element.get('id') or ''}"))
+        return 1.0
+    if (element.get("role") or "") in _SKIPPED_ROLES or re.search(r"display:\s*none", element.get("style") or ""):
+        return _SURE_CHROME_SHARE
+    names = f"{element.get('class') or ''} {element.get('id') or ''}"
+    if _SURE_CHROME_NAME.search(names):
+        return _SURE_CHROME_SHARE
+    return _CHROME_SHARE if _CHROME_NAME.search(names) else 0.0
 
 
 class _Writer:
@@ -107,7 +143,15 @@ class _Writer:
     def skips(self, element: Any) -> bool:
         if not isinstance(element.tag, str) or element.tag in _SKIPPED_TAGS:
             return True
-        return _is_chrome(element) and len(_visible(element)) < _CHROME_SHARE * self.length
+        share = _chrome_share(element)
+        return share > 0 and (share >= 1 or len(_visible(element)) < share * self.length)
+
+    def kept(self, element: Any) -> Iterator[Any]:
+        """The elements inside `element` that are written, in document order."""
+        for child in element:
+            if not self.skips(child):
+                yield child
+                yield from self.kept(child)
 
     def blocks(self, element: Any) -> Iterator[str]:
         """Blocks inside `element`: its block children, and runs of inline content between them."""
@@ -217,4 +261,4 @@ class _Writer:
 def _tidy(text: str) -> str:
     """White space as a browser shows it; a line break element (`\\x1e` here) is a hard break."""
     lines = [_SPACE.sub(" ", line).strip(" ") for line in text.split("\x1e")]
-    return "  \n".join(lines).strip(" \n")
+    return _BLANK_LINES.sub("\n\n", "  \n".join(lines)).strip(" \n")

@@ -61,7 +61,8 @@ PROFILES: tuple[Profile, ...] = (
             # The embedded card of a newsletter with the call that introduces it.
             _pattern(
                 r"(?:(?:Have you enjoyed this article\? Then\.*[^\w\n]*|Enjoyed This Article\?|-> |→ )\s*)?"
-                r"Join (?:the|[\d.]+k\+ \w+ in the) [^.\n]{3,40}Newsletter for [^\n]{10,160}?(?:FREE ↓|[Ee]very week:)\s*",
+                r"Join (?:the|[\d.]+k\+ \w+ in the) [^.\n]{3,40}Newsletter for "
+                r"[^\n]{10,160}?(?:FREE ↓|[Ee]very week:)\s*",
             ),
             _pattern(r"[^.?!:\n↓]{3,80} \| [^|.\n]{2,40} \| Substack\s*Join [^\n]{10,240}?[\w-]+\.substack\.com"),
         ),
@@ -73,7 +74,8 @@ PROFILES: tuple[Profile, ...] = (
         # Navigation bar and breadcrumbs, the title block, the sidebar with all articles, the contents.
         head=_pattern(
             r"\A.{0,2000}?^Published\n+[^\n]*\d{4}\n+"
-            r"(?:(?: {2,}[*+-] [^\n]*|\s*)\n)*(?:#+ \**(?:Sections|On this page|Table of contents)\**\n+(?:\s*[*+-] [^\n]*\n)*)?"
+            r"(?:(?: {2,}[*+-] [^\n]*|[^\S\n]*)\n)*"
+            r"(?:#+ \**(?:Sections|On this page|Table of contents)\**\n+(?:[^\S\n]*[*+-] [^\n]*\n|[^\S\n]*\n)*)?"
         ),
         tails=(_pattern(r"^_*Copyright \d{4}, [^\n]{3,60}\s*\Z"),),
         # Icon of the copy button at the end of a code block, left by its font as two underscores.
@@ -133,7 +135,8 @@ FOOTER = re.compile(
 """Ownership lines; only at the very end of a page, where no author writes."""
 
 BYLINE = re.compile(
-    r"^(?:by )?(?P<name>[^.!?]{0,60}?)[\s·|,-]*(?P<date>(?:[a-z]{3,9}\.? \d{1,2},? \d{4}|\d{1,2} [a-z]{3,9}\.? \d{4}|\d{4}-\d\d-\d\d))?"
+    r"^(?:by )?(?P<name>[^.!?]{0,60}?)[\s·|,-]*"
+    r"(?P<date>[a-z]{3,9}\.? \d{1,2},? \d{4}|\d{1,2} [a-z]{3,9}\.? \d{4}|\d{4}-\d\d-\d\d)?"
     r"[\s·|,-]*(?P<time>\d{1,3} min(?:ute)? read)?$"
 )
 """Author, date and reading time on one line; only at the very top, and only if it says who wrote this item."""

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from langchain_core.structured_query import FilterDirective
 from pydantic import ConfigDict
 
+from knowledge.vocabulary import Vocabulary
 from twin.records import Chunk, IndexedChunk, Record, SearchHit
 
 FacetField = Literal["author", "platform", "language", "tags"]
@@ -94,8 +95,11 @@ class ChunkIndex(Protocol):
     async def stats(self) -> IndexStats:
         """Size of the index."""
 
+    async def vocabulary(self) -> Vocabulary:
+        """In how many chunks each word stem occurs, as of the last `optimize`."""
+
     async def optimize(self) -> None:
-        """Compact files and bring search structures up to date after writes."""
+        """Compact files, bring search structures and word counts up to date after writes."""
 
     async def close(self) -> None:
         """Release files and threads."""

@@ -33,6 +33,7 @@ from knowledge.index.identity import (
     read_pointer,
     write_pointer,
 )
+from knowledge.vocabulary import Vocabulary, count_vocabulary, load_vocabulary, save_vocabulary
 from twin.errors import IndexMismatchError, NotFoundError, StoreError
 from twin.records import Chunk, IndexedChunk, SearchHit
 
@@ -193,6 +194,26 @@ class LanceIndex:
                 await table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
 
         await self._write("optimizing", tidy)
+        await self._count_words()
+
+    async def vocabulary(self) -> Vocabulary:
+        """See `ChunkIndex.vocabulary`. Counted now where no count is stored."""
+        with self._faults("reading word counts"):
+            await self._follow()
+            stored = await asyncio.to_thread(load_vocabulary, self._folder)
+        return stored[0] if stored is not None else await self._count_words()
+
+    async def _count_words(self) -> Vocabulary:
+        """Count the words of all chunks and store the counts, unless the stored ones are fresh."""
+        version = await self._read("reading the table's version", lambda table: table.version())
+        stored = await asyncio.to_thread(load_vocabulary, self._folder)
+        if stored is not None and stored[1] == version:
+            return stored[0]
+        rows = await self._rows("counting words", ("search_text",))
+        vocabulary = await asyncio.to_thread(count_vocabulary, (row["search_text"] for row in rows))
+        with self._faults("storing word counts"):
+            await asyncio.to_thread(save_vocabulary, vocabulary, self._folder, version)
+        return vocabulary
 
     async def close(self) -> None:
         """See `ChunkIndex.close`."""
@@ -201,6 +222,10 @@ class LanceIndex:
         if self._connection is not None:
             self._connection.close()  # type: ignore[no-untyped-call]
         self._handle = self._connection = None
+
+    @property
+    def _folder(self) -> Path:
+        return self._index_dir / self._pointer.folder
 
     async def _create_table(self) -> None:
         from lancedb.index import FTS
@@ -215,10 +240,9 @@ class LanceIndex:
         import lancedb
 
         if self._connection is None:
-            folder = self._index_dir / self._pointer.folder
-            if not folder.is_dir():
-                raise FileNotFoundError(f"the index's folder {folder.name} is missing")
-            self._connection = await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
+            if not self._folder.is_dir():
+                raise FileNotFoundError(f"the index's folder {self._folder.name} is missing")
+            self._connection = await lancedb.connect_async(self._folder, read_consistency_interval=timedelta(0))
         return self._connection
 
     async def _table(self) -> AsyncTable:

@@ -15,6 +15,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _CONTROL_SHARE = 0.01
 _HIGH = re.compile(rb"[\x80-\xff]")
 _WESTERN = re.compile("^[\x00-\x7f\u00a0-\u00ff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]*$")
@@ -84,7 +85,8 @@ def _wide(data: bytes) -> str | None:
 def _decode_other(data: bytes, declared: str, error: UnicodeDecodeError) -> str:
     if wide := _wide(data):
         return wide
-    if b"\x00" in data[:_SAMPLE]:
+    sample = data[:_SAMPLE]
+    if b"\x00" in sample or len(_CONTROL_BYTE.findall(sample)) > _CONTROL_SHARE * len(sample):
         raise UnreadableError("is binary, not text")
     if _is_damaged_utf8(data):
         line = data.count(b"\n", 0, error.start) + 1

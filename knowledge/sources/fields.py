@@ -112,7 +112,7 @@ def _parse_written(text: str) -> datetime | None:
         return as_utc(datetime.fromisoformat(text))
     except ValueError:
         pass
-    if found := re.search(WRITTEN_DATE, text):
+    if found := re.search(WRITTEN_DATE, text, re.IGNORECASE):
         plain = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b|[.,]", "", found.group())
         plain = re.sub(r"[A-Za-z]+", lambda month: month.group()[:3].title(), plain)
         for form in ("%b %d %Y", "%d %b %Y", "%Y-%m-%d", "%Y/%m/%d"):

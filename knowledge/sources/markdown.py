@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from knowledge.blocks import split_blocks
+from knowledge.display import display
 from knowledge.sources.fields import as_tags, as_text, canonical_url, date_in_name, date_in_text, host_of, parse_date
 from knowledge.sources.skipped import UnreadableError
 from twin.records import SourceItem
@@ -83,9 +85,7 @@ def _published(front: Mapping[str, Any]) -> Any:
 
 
 def _heading(body: str) -> str:
-    from knowledge.blocks import split_blocks
-
     for block in split_blocks(body[:20_000]):
         if block.kind == "heading" and block.level == 1:
-            return as_text(block.masked.strip("*_ "))
+            return as_text(display(block.masked))
     return ""

@@ -55,7 +55,7 @@ def read_json_lines(path: Path, lines: Iterator[bytes], tenant: str, platform: s
             continue
         origin = f"{path}:{number}"
         try:
-            record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            record = json.loads(line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             yield Skipped(origin=origin, reason=f"is not valid UTF-8 (byte {error.start + 1} of the line)")
         except json.JSONDecodeError as error:

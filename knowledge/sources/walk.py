@@ -25,7 +25,8 @@ READ_SUFFIXES = _MARKDOWN | _PLAIN | _HTML | _JSON | _JSON_LINES
 
 _MACHINE_FOLDERS = frozenset({"node_modules", "__pycache__", "__MACOSX"})
 _PLATFORM_FOLDERS = {
-    **{name: name for name in ("blog", "newsletter", "medium", "substack", "linkedin", "mastodon", "twitter", "github")},
+    **{name: name for name in ("blog", "newsletter", "medium", "substack", "linkedin", "mastodon", "twitter")},
+    "github": "github",
     "blogs": "blog", "newsletters": "newsletter", "repository": "repository", "repositories": "repository",
     "repos": "repository", "tweets": "twitter", "notes": "notes", "talks": "talk",
 }  # fmt: skip
@@ -89,13 +90,13 @@ def _files(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
 
 def _folder(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
     try:
-        names = sorted(os.listdir(path))
+        entries = sorted(path.iterdir())
     except OSError as error:
         yield Skipped(origin=str(path), reason=f"cannot be read: {_why(error)}")
         return
-    for name in names:
-        if not name.startswith(".") and name not in _MACHINE_FOLDERS:
-            yield from _files(path / name, seen)
+    for entry in entries:
+        if not entry.name.startswith(".") and entry.name not in _MACHINE_FOLDERS:
+            yield from _files(entry, seen)
 
 
 def _read_file(path: Path, root: Path, tenant: str, max_bytes: int) -> Iterator[SourceItem | Skipped]:

@@ -73,11 +73,14 @@ def answer_once(settings: Settings, question: str, thread: str | None, writer: s
         finally:
             if printer is not None:
                 printer.end()
+        # Before the session closes, which takes a moment: nobody should wait for that.
+        if answer is not None:
+            if printer is None:
+                sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
+                sys.stdout.flush()
+            else:
+                print_sources(printer.citations.values(), sys.stdout)
     if problem is not None:
         raise ReportedError(problem)
     if answer is None:
         raise ReportedError({"detail": "the answer was stopped by somebody else"})
-    if printer is None:
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
-    else:
-        print_sources(printer.citations.values(), sys.stdout)

@@ -44,7 +44,7 @@ export class Exchange {
     const glue = text.slice(0, text.length - words.length);
     const block = this.blockFor(kind, glue, words);
     const cites = el("span", { class: "cites" });
-    const node = el("span", { class: "sentence", "data-kind": kind }, ...marked(words), cites);
+    const node = el("span", { class: "sentence", "data-kind": kind }, ...withMarkers(marked(words), cites));
     if (block.childElementCount) block.append(glue || " ");
     block.append(node);
     this.sentences.set(sentence, { node, cites });
@@ -188,6 +188,15 @@ export class Exchange {
     const said = [...this.body.children].map((block) => block.textContent.trim()).join("\n\n");
     return [said, listed.join("\n")].filter(Boolean).join("\n\n");
   }
+}
+
+/** `nodes` and then `cites`, which stays on the line of the last word unless that word is a long one. */
+function withMarkers(nodes, cites) {
+  const last = nodes.at(-1);
+  const word = typeof last === "string" ? /\S{1,24}$/.exec(last) : null;
+  if (!word || /\S/.test(last.charAt(word.index - 1))) return [...nodes, cites];
+  const before = last.slice(0, word.index);
+  return [...nodes.slice(0, -1), before, el("span", { class: "tail" }, word[0], cites)];
 }
 
 const topicButton = (topic, onclick) => el("button", { type: "button", class: "chip", onclick }, topic);

