@@ -46,6 +46,7 @@ test: $(VENV)/.dev models
 
 ## make test-training  what needs torch, in an environment of its own (.venv-training)
 test-training: .venv-training/.ready
+	.venv-training/bin/twin models pull minilm-fp32
 	.venv-training/bin/python -m pytest -m training
 
 ## make test-browser   the page in headless Chromium

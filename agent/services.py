@@ -13,6 +13,8 @@ from knowledge.index.contract import ChunkIndex
 from knowledge.library import Library
 from knowledge.vocabulary import Vocabulary
 from knowledge.warehouse import AsyncWarehouse, Warehouse
+from twin.errors import ConfigError
+from twin.models.chat import chat_aliases
 from twin.models.embed import Embedder, open_embedder
 from twin.settings import Settings
 
@@ -42,6 +44,12 @@ class Services:
     def _make_writer(self, name: str) -> Writer:
         if name == EXTRACTIVE:
             return ExtractiveWriter()
+        known = [EXTRACTIVE, *chat_aliases(self.settings)]
+        if name not in known:
+            raise ConfigError(
+                f"there is no writer {name!r}",
+                f"TWIN_CHAT_MODEL names one of: {', '.join(known)}; TWIN_ENDPOINTS defines more (docs/settings.md)",
+            )
         from agent.generative import GenerativeWriter
 
         return GenerativeWriter(name, self.settings, self.embedder, self.vocabulary)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +86,8 @@ def estimate_pieces(text: str) -> int:
     Linear in the length of each token by kind, fitted on technical prose and code: within 5 % for
     nine passages of ten.
     """
-    return math.ceil(sum(map(_token_pieces, _PIECE.findall(text))))
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return math.ceil(sum(map(_token_pieces, _PIECE.findall(plain))))
 
 
 @lru_cache(maxsize=65536)

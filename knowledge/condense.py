@@ -14,13 +14,12 @@ from knowledge.words import content_stems
 from twin.records import Turn
 
 _REFERS = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|that|those|this|these|he|him|his|she|her|hers|there|then|one|ones|"
-    r"former|latter|same|other|others|both|either|last|second|third|instead|too|also)\b",
+    r"\b(?:it|its|they|them|their|theirs|that|those|this|these|ones|former|latter|instead|same|"
+    r"(?:the|any|which|what|that|this) (?:\w+ )?(?:one|others?))\b",
     re.IGNORECASE,
 )
+"""Words that point back. "He" and "she" do not: to whoever asks a twin, that is the author."""
 _CONTINUES = re.compile(r"^\W*(?:and|but|so|or|then|also|what about|how about|why|why not|which one)\b", re.IGNORECASE)
-SHORT = 3
-"""Fewer content words than this cannot name a subject of their own."""
 ANSWER_CHARACTERS = 300
 
 
@@ -29,7 +28,7 @@ def is_follow_up(question: str) -> bool:
     folded = fold(question)
     if _CONTINUES.match(folded) or _REFERS.search(folded):
         return True
-    return len(content_stems(folded)) < SHORT
+    return not content_stems(folded)
 
 
 def condense(question: str, turns: Sequence[Turn]) -> str:

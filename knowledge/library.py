@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from knowledge.sentences import SentenceSpan, split_sentences
+from twin.errors import StoreError
 from twin.records import Citation, Document
 
 
@@ -49,9 +50,17 @@ class Library:
         return {document_id: volume for (document_id, _), volume in found.items()}
 
     def _read(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], Volume]:
+        documents = self._reader.get_many(keys)
+        for document in documents:
+            if not document.intact:
+                raise StoreError(
+                    f"document {document.document_id} is not what its version {document.version} says: "
+                    "the stored text was changed",
+                    "Restore the warehouse from a backup, or ingest the document again",
+                )
         return {
             (document.document_id, document.version): Volume(document, split_sentences(document.text))
-            for document in self._reader.get_many(keys)
+            for document in documents
         }
 
     async def sentences(self, keys: Sequence[tuple[str, str]]) -> Mapping[str, list[SentenceSpan]]:

@@ -24,6 +24,11 @@ _CLOSERS = re.compile(r"[\"'”’)\]*_~]*(?=\s|$)")
 _TRAILING_OPENERS = re.compile(r"(?<=\s)[\"'“‘(\[*_~#]+$")
 _STYLED = re.compile(r"[\u2100-\u214f\uff01-\uff5e\U0001d400-\U0001d7ff]")
 _WORD = re.compile(r"\w")
+_ABBREVIATION = re.compile(
+    r"\b(?:(?P<link>vs|approx|ca|cf|incl|resp)|(?P<reference>fig|eq|sec|ch|vol|pp?|no|nr)|(?P<hour>[ap]\.m))\.$",
+    re.IGNORECASE,
+)
+_ZONE = re.compile(r"(?:CES?T|UTC|GMT|[ECMP][SD]?T|BST|IST|JST)\b")
 _END = re.compile(r"[.!?…。！？]")
 _FEW = 40
 
@@ -43,7 +48,10 @@ class SentenceSpan:
 
 
 def split_sentences(text: str) -> list[SentenceSpan]:
-    """All sentences of `text` in order, without overlap, free of outer white space."""
+    """All sentences of `text` in order, without overlap, free of outer white space.
+
+    What holds neither letter nor digit (a row of arrows, a lone full stop) is no sentence.
+    """
     spans: list[SentenceSpan] = []
     for block_id, block in enumerate(split_blocks(text)):
         for start, end in _block_sentences(block):
@@ -68,7 +76,7 @@ def _ranges(cuts: list[int], length: int) -> list[tuple[int, int]]:
 
 def _trim(masked: str, start: int, end: int) -> tuple[int, int] | None:
     piece = masked[start:end]
-    if not piece.strip():
+    if not _WORD.search(piece):
         return None
     return start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
 
@@ -86,11 +94,22 @@ def _boundaries(masked: str) -> list[int]:
     cuts |= {match.end() for match in _HARD_BREAK.finditer(masked)}
     for found in sentencex.get_sentence_boundaries("en", plain):
         cut = found["start_index"]
-        if 0 < cut < len(plain):
+        if 0 < cut < len(plain) and not _abbreviated(plain, cut):
             cuts.add(cut)
     cuts = {_place(masked, plain, cut) for cut in cuts}
     cuts = {cut for cut in cuts if cut >= len(masked) or masked[cut - 1].isspace()}
     return _join_fragments(plain, sorted(cuts.union(glued_cuts(plain))), last)
+
+
+def _abbreviated(plain: str, cut: int) -> bool:
+    """Whether the full stop before `cut` belongs to an abbreviation that the next word completes."""
+    found = _ABBREVIATION.search(plain[max(0, cut - _FEW) : cut].rstrip())
+    if found is None:
+        return False
+    following = plain[cut : cut + _FEW]
+    if found.group("reference"):
+        return following[:1].isdigit()
+    return not found.group("hour") or bool(_ZONE.match(following))
 
 
 def _place(masked: str, plain: str, cut: int) -> int:

@@ -27,7 +27,7 @@ from knowledge.index.fuse import fuse
 from knowledge.vocabulary import Vocabulary, count_vocabulary
 from twin.errors import IndexMismatchError, StoreError
 from twin.models.embed import TokenVectors
-from twin.records import Chunk, Document, IndexedChunk, SearchHit, document_version, make_document_id
+from twin.records import VERSIONED, Chunk, Document, IndexedChunk, SearchHit, document_version, make_document_id
 
 WORD = re.compile(r"\w+")
 
@@ -202,17 +202,19 @@ def _date_matches(comparator: Comparator, wanted: object, moment: datetime | Non
 
 def make_document(uri: str, text: str, tenant: str = "default", **metadata: object) -> Document:
     """A document as `clean` would make it."""
-    return Document.model_validate(
+    draft = Document.model_validate(
         {
             "tenant": tenant,
             "document_id": make_document_id(tenant, uri),
-            "version": document_version(text, **metadata),
+            "version": "",
             "uri": uri,
             "origin": uri,
             "text": text,
             **metadata,
         }
     )
+    version = document_version(text, **{name: getattr(draft, name) for name in VERSIONED})
+    return draft.model_copy(update={"version": version})
 
 
 def index_document(document: Document, embedder: HashEmbedder, words: int = 40) -> list[IndexedChunk]:

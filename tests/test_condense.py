@@ -22,6 +22,7 @@ TURNS = [
         "how many of them are at sea",
         "Which one is cheaper?",
         "but in winter?",
+        "how long would the other one last",
     ],
 )
 def test_a_follow_up_brings_its_question_along(question: str) -> None:
@@ -32,7 +33,14 @@ def test_a_follow_up_brings_its_question_along(question: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "question", ["How do you level a tide gauge?", "What do Swedish harbour masters think of LoRa over water?"]
+    "question",
+    [
+        "How do you level a tide gauge?",
+        "What do Swedish harbour masters think of LoRa over water?",
+        "What is the capital of Mongolia?",
+        "Who is Jonas?",
+        "What does she charge for a day?",
+    ],
 )
 def test_a_question_with_a_subject_of_its_own_stays_as_it_is(question: str) -> None:
     assert not is_follow_up(question)
@@ -45,7 +53,7 @@ def test_without_history_nothing_is_added() -> None:
 
 def test_only_the_last_exchange_counts_and_a_long_answer_is_cut() -> None:
     turns = [*TURNS, Turn(role="user", text="Who is Jonas?"), Turn(role="assistant", text="x" * 5000)]
-    condensed = condense("where does he work?", turns)
+    condensed = condense("and where does he work?", turns)
     assert condensed.startswith("Who is Jonas?")
     assert "Kestrel" not in condensed
     assert len(condensed) < 500

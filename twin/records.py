@@ -82,8 +82,13 @@ class Document(DocumentMeta):
     text: str
 
     @property
-    def meta(self) -> DocumentMeta:
-        return DocumentMeta.model_validate(self.model_dump(exclude={"text"}))
+    def intact(self) -> bool:
+        """Whether text and metadata are those that the version was made from."""
+        return self.version == document_version(self.text, **{name: getattr(self, name) for name in VERSIONED})
+
+
+VERSIONED = ("title", "subtitle", "author", "platform", "url", "published_at", "language", "tags")
+"""Metadata that is indexed with the text: a change of it makes a new version."""
 
 
 def document_version(text: str, **metadata: Any) -> str:

@@ -7,12 +7,11 @@ import re
 from knowledge.clean.chrome import remove_chrome
 from knowledge.clean.html import html_to_text
 from knowledge.sources.skipped import Skipped, UnreadableError
-from twin.records import Document, SourceItem, document_version
+from twin.records import VERSIONED, Document, SourceItem, document_version
 
 __all__ = ["clean"]
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
-_INDEXED = ("title", "subtitle", "author", "platform", "url", "published_at", "language", "tags")
 
 
 def clean(item: SourceItem) -> Document | Skipped:
@@ -33,7 +32,7 @@ def clean(item: SourceItem) -> Document | Skipped:
     text = _without_outer_blank_lines(text)
     if not any(character.isalnum() for character in text):
         return Skipped(origin=item.origin, reason="has no text left without the page's chrome")
-    metadata = {name: getattr(item, name) for name in _INDEXED}
+    metadata = {name: getattr(item, name) for name in VERSIONED}
     return Document(
         tenant=item.tenant,
         document_id=item.document_id,

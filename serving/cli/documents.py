@@ -58,7 +58,7 @@ def show(
     if as_json:
         typer.echo(document.model_dump_json(indent=2))
         return
-    for name, value in document.meta.model_dump(mode="json").items():
+    for name, value in document.model_dump(mode="json", exclude={"text"}).items():
         if value:
             typer.echo(f"{name + ':':<14} {_plain(', '.join(value) if isinstance(value, list) else str(value))}")
     versions = warehouse.versions_of(document.document_id)

@@ -1,0 +1,236 @@
+"""The real graph over a small corpus, with the extractive writer and with scripted models."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from agent.nodes import Release
+from agent.routers import after_weighing, after_writing
+from agent.services import Services
+from agent.state import AssistantState, RunContext
+from agent.writing import Markers
+from graphs.assistant import build_assistant
+from knowledge.evidence import Evidence
+from knowledge.library import Volume, citation_holds
+from knowledge.retrieve import SearchScope
+from tests.fakes import make_document
+from tests.small_twin import POSTS, small_services
+from twin.errors import ConfigError, ModelError, StoreError
+from twin.records import Answer, Citation, Sentence, Turn
+
+QUESTION = "What current does the Kestrel-3 logger draw when it sleeps?"
+EVIDENCE = Evidence(
+    chunk_id="c", document_id="d", version="v", start=0, end=1, text="x", block="prose", block_id=0, ordinal=0,
+    rank=0, late=0, weakest=0, cosine=0, coverage=0, support=0, typed=0,
+)  # fmt: skip
+QUOTE = Sentence(
+    text="x",
+    kind="quote",
+    citations=(Citation(marker=1, document_id="d", document_version="v", chunk_id="c", start=0, end=1, quote="x"),),
+)
+FRAME = Sentence(text="From “T”:", kind="frame")
+
+
+async def ask(services: Services, question: str, **context: Any) -> tuple[Answer, list[dict[str, Any]], AssistantState]:
+    """The answer, what was streamed, the final state."""
+    parts: list[dict[str, Any]] = []
+    final: AssistantState = {}
+    turns = context.pop("turns", [])
+    graph = build_assistant(services).compile()
+    async for mode, part in graph.astream(
+        {"question": question, "turns": turns}, context=RunContext(**context), stream_mode=["custom", "values"]
+    ):
+        if mode == "custom":
+            parts.append(part)
+        else:
+            final = part
+    return final["answer"], parts, final
+
+
+async def assert_sound(services: Services, answer: Answer, parts: list[dict[str, Any]]) -> None:
+    """What must hold for every answer: what was streamed is the answer, every citation holds."""
+    assert "".join(part["data"]["text"] for part in parts if part["type"] == "token") == answer.text
+    cited = [part["data"]["marker"] for part in parts if part["type"] == "citation"]
+    assert set(cited) == {citation.marker for citation in answer.citations}
+    for citation in answer.citations:
+        document = await services.warehouse.get(citation.document_id, citation.document_version)
+        assert citation_holds(citation, document)
+        assert document.text[citation.start : citation.end] == citation.quote
+
+
+@pytest.mark.parametrize(
+    ("evidence", "confidence", "expected"),
+    [([], 0.9, "abstain"), ([EVIDENCE], 0.29, "abstain"), ([EVIDENCE], 0.3, "write"), ([EVIDENCE], 1.0, "write")],
+)
+def test_the_router_after_weighing(evidence: list[Evidence], confidence: float, expected: str) -> None:
+    assert after_weighing({"evidence": evidence, "confidence": confidence}, threshold=0.3) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentences", "expected"), [([], "abstain"), ([FRAME], "abstain"), ([FRAME, QUOTE], "finish"), ([QUOTE], "finish")]
+)
+def test_the_router_after_writing(sentences: list[Sentence], expected: str) -> None:
+    assert after_writing({"sentences": sentences}) == expected
+
+
+async def test_the_extractive_answer_is_the_authors_words_with_offsets_beyond_an_emoji() -> None:
+    services, _ = await small_services()
+    answer, parts, _ = await ask(services, QUESTION)
+    await assert_sound(services, answer, parts)
+    assert not answer.abstained
+    assert "The Kestrel-3 logger sleeps at 11 µA 🙂." in [sentence.text for sentence in answer.sentences]
+    assert all(sentence.kind in ("quote", "frame") for sentence in answer.sentences)
+    assert answer.sentences[0].text.startswith("From “Eleven microamps”")
+    assert len([sentence for sentence in answer.sentences if sentence.kind == "quote"]) <= 5
+
+
+async def test_a_sentence_that_leans_on_its_neighbour_brings_it_along() -> None:
+    services, _ = await small_services()
+    answer, _, _ = await ask(services, "what leaked? the voltage divider?", answer_sentences=2)
+    texts = [sentence.text for sentence in answer.sentences]
+    at = texts.index("It was the voltage divider that leaked.")
+    assert texts[at - 1].startswith("The older board drew 40 µA")
+
+
+async def test_another_author_is_named() -> None:
+    services, _ = await small_services()
+    answer, _, _ = await ask(services, "what do rating curves deserve?", scope=SearchScope(author="Rasmus"))
+    assert answer.sentences[0].text.startswith("Rasmus, in “Rating curves”")
+    assert {citation.author for citation in answer.citations} == {"Rasmus"}
+
+
+async def test_below_the_threshold_it_abstains_and_names_what_comes_nearest() -> None:
+    services, _ = await small_services()
+    answer, parts, state = await ask(services, QUESTION, abstain_below=1.0)
+    await assert_sound(services, answer, parts)
+    assert answer.abstained
+    assert answer.citations == ()
+    assert "Eleven microamps" in answer.nearest_topics
+    assert "Eleven microamps" in answer.text
+    assert [turn.role for turn in state["turns"]] == ["user", "assistant"]
+
+
+async def test_a_scope_that_nothing_passes_ends_in_abstention() -> None:
+    services, _ = await small_services()
+    answer, _, _ = await ask(services, QUESTION, scope=SearchScope(author="Nobody"))
+    assert answer.abstained
+    assert answer.nearest_topics == ()
+
+
+async def test_a_model_that_stays_with_the_passage_is_cited() -> None:
+    services, model = await small_services(["The Kestrel-3 logger sleeps at 11 µA [1]. I measured the current twice [1]."])
+    answer, parts, state = await ask(services, QUESTION, writer="fake")
+    await assert_sound(services, answer, parts)
+    assert [sentence.kind for sentence in answer.sentences] == ["generated", "generated"]
+    assert answer.text == "The Kestrel-3 logger sleeps at 11 µA. I measured the current twice."
+    assert answer.citations[0].quote == "The Kestrel-3 logger sleeps at 11 µA 🙂."
+    assert [message["role"] for message in state["model_messages"]] == ["system", "human"]
+    assert state["model_messages"][0]["content"] == model.calls[0][0].content
+
+
+async def test_what_no_span_supports_is_replaced_by_the_quote_or_dropped_and_recorded() -> None:
+    reply = "The Kestrel-3 logger sleeps at 12 µA [1]. My cat is called Whiskers and likes fish [2]."
+    services, _ = await small_services([reply])
+    answer, parts, _ = await ask(services, QUESTION, writer="fake")
+    await assert_sound(services, answer, parts)
+    assert [(sentence.kind, sentence.text) for sentence in answer.sentences] == [
+        ("quote", "The Kestrel-3 logger sleeps at 11 µA 🙂.")
+    ]
+    wrong, invented = answer.rejected
+    assert wrong.replaced_by == "The Kestrel-3 logger sleeps at 11 µA 🙂."
+    assert any("12" in reason for reason in wrong.reasons)
+    assert invented.replaced_by == ""
+    assert "Whiskers" not in answer.text
+
+
+@pytest.mark.parametrize("reply", ["I have not written about that.", "Bananas grow in Ecuador and Kenya.", ""])
+async def test_a_model_that_refuses_or_only_invents_ends_in_abstention(reply: str) -> None:
+    services, _ = await small_services([reply])
+    answer, parts, _ = await ask(services, QUESTION, writer="fake")
+    await assert_sound(services, answer, parts)
+    assert answer.abstained
+    assert answer.citations == ()
+
+
+async def test_a_model_that_fails_is_an_error_not_an_answer() -> None:
+    services, _ = await small_services([ModelError("the model is down")])
+    with pytest.raises(ModelError, match="the model is down"):
+        await ask(services, QUESTION, writer="fake")
+
+
+async def test_an_unknown_writer_names_the_known_ones() -> None:
+    services, _ = await small_services()
+    with pytest.raises(ConfigError, match="extractive"):
+        await ask(services, QUESTION, writer="gpt-99")
+
+
+async def test_the_default_fake_model_answers_from_the_first_passage() -> None:
+    services, _ = await small_services()
+    answer, parts, _ = await ask(services, QUESTION, writer="fake")
+    await assert_sound(services, answer, parts)
+    assert not answer.abstained
+
+
+async def test_sentences_are_released_before_the_model_has_finished() -> None:
+    """The second sentence is never written: the first must be out by then."""
+    services, model = await small_services(["The Kestrel-3 logger sleeps at 11 µA [1]. " + "I measured " * 50])
+    model.seconds_per_word = 0.01
+    graph = build_assistant(services).compile()
+    stream = graph.astream(
+        {"question": QUESTION, "turns": []}, context=RunContext(writer="fake"), stream_mode="custom"
+    )
+    async with asyncio.timeout(20):
+        async for part in stream:
+            if part["type"] == "token":
+                assert part["data"]["text"] == "The Kestrel-3 logger sleeps at 11 µA."
+                break
+    await stream.aclose()
+
+
+async def test_a_follow_up_is_searched_with_its_question_from_the_thread() -> None:
+    services, _ = await small_services()
+    graph = build_assistant(services).compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    await graph.ainvoke({"question": QUESTION, "turns": []}, config, context=RunContext())
+    state = await graph.ainvoke({"question": "and how much did the older one?", "turns": []}, config, context=RunContext())
+    assert state["standalone"].startswith(QUESTION)
+    assert [turn.role for turn in state["turns"]] == ["user", "assistant"] * 2
+    assert any("40 µA" in sentence.text for sentence in state["answer"].sentences)
+
+
+async def test_earlier_turns_reach_the_model() -> None:
+    services, model = await small_services(["I measured the current twice [1]."])
+    turns = [Turn(role="user", text="Hello?"), Turn(role="assistant", text="Hello.")]
+    await ask(services, QUESTION, writer="fake", turns=turns)
+    assert [message.type for message in model.calls[0]] == ["system", "human", "ai", "human"]
+
+
+async def test_a_text_changed_behind_the_indexs_back_is_an_error_not_a_quote() -> None:
+    services, _ = await small_services()
+    shelf = services.warehouse.blocking
+    for key, document in shelf.documents.items():
+        shelf.documents[key] = document.model_copy(update={"text": "Z" * len(document.text)})
+    with pytest.raises(StoreError, match="the stored text was changed"):
+        await ask(services, QUESTION)
+
+
+def test_a_sentence_whose_citation_does_not_hold_is_never_sent() -> None:
+    document = make_document("u", "One. Two.")
+    good = Markers().cite(document, "c", 0, 4, 1.0)
+    bad = good.model_copy(update={"quote": "Uno."})
+    sent: list[Any] = []
+    release = Release(sent.append, {document.document_id: Volume(document, [])})
+    release.add(FRAME)
+    release.add(Sentence(text="Uno.", kind="quote", citations=(bad,)))
+    assert sent == []
+    assert release.rejected[0].text == "Uno."
+    release.add(Sentence(text="One.", kind="quote", citations=(good,)))
+    assert [part["data"]["text"] for part in sent if part["type"] == "token"] == ["From “T”:", "One."]
+
+
+def test_the_corpus_of_these_tests_has_characters_beyond_the_basic_plane() -> None:
+    assert any(ord(character) > 0xFFFF for _, text, _ in POSTS.values() for character in text)
