@@ -67,6 +67,7 @@ class AssistantNodes:
             self._services.library.sentences,
             self._services.embedder,
             self._services.vocabulary,
+            self._services.ignored,
         )
         return {"evidence": weighed.evidence, "confidence": weighed.confidence}
 

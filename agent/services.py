@@ -11,6 +11,7 @@ from knowledge.calibration import load_model
 from knowledge.index import open_index
 from knowledge.index.contract import ChunkIndex
 from knowledge.library import Library
+from knowledge.retrieve import author_stems
 from knowledge.vocabulary import Vocabulary
 from knowledge.warehouse import AsyncWarehouse, Warehouse
 from twin.errors import ConfigError
@@ -23,7 +24,7 @@ EXTRACTIVE = "extractive"
 
 @dataclass(frozen=True)
 class Services:
-    """What the nodes work with. `persona` is the author who is "I"."""
+    """What the nodes work with. `persona` is the author who is "I"; `ignored` see `retrieve.weigh`."""
 
     settings: Settings
     index: ChunkIndex
@@ -32,6 +33,7 @@ class Services:
     vocabulary: Vocabulary
     persona: str
     library: Library
+    ignored: frozenset[str] = frozenset()
     _writers: dict[str, Writer] = field(default_factory=dict)
 
     def writer_for(self, alias: str | None) -> Writer:
@@ -82,6 +84,7 @@ async def open_services(settings: Settings) -> Services:
         vocabulary=await index.vocabulary(),
         persona=settings.persona or await most_frequent_author(index),
         library=Library(warehouse),
+        ignored=await author_stems(index),
     )
 
 

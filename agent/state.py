@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
 from knowledge.evidence import Evidence
-from knowledge.retrieve import SearchScope
-from twin.records import Answer, RejectedSentence, SearchHit, Sentence, Turn
+from twin.records import Answer, RejectedSentence, SearchHit, SearchScope, Sentence, Turn
 
 
 class AssistantInput(TypedDict):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.services import Services
-from agent.state import RunContext
+from agent.state import AssistantInput, AssistantState, RunContext
 from evals.report import AnswerResult, RetrievalResult
 from evals.scorers import claims_text, hit_at, includes_all, ranked_links, reciprocal_rank
 from evals.tasks import Question
@@ -73,7 +73,9 @@ async def run_answers(
 
 
 async def _ask(
-    graph: CompiledStateGraph[object, RunContext, object, object], question: Question, writer: str | None
+    graph: CompiledStateGraph[AssistantState, RunContext, AssistantInput, AssistantState],
+    question: Question,
+    writer: str | None,
 ) -> Answer:
     context = RunContext(run_id=question.id, thread_id=question.id, writer=writer)
     state = await graph.ainvoke({"question": question.question, "turns": question.turns}, context=context)

@@ -144,15 +144,22 @@ class QuestionView:
 
 
 def view_question(
-    text: str, vector: Vector, encoded: TokenVectors, vocabulary: Vocabulary, context: int = 0
+    text: str,
+    vector: Vector,
+    encoded: TokenVectors,
+    vocabulary: Vocabulary,
+    context: int = 0,
+    ignored: frozenset[str] = frozenset(),
 ) -> QuestionView:
     """Gather the question's content words; where it has none, every token counts alike.
 
     The first `context` characters of `text` are what the question follows up on: their words weigh
-    `CONTEXT_WEIGHT` as much.
+    `CONTEXT_WEIGHT` as much. Stems in `ignored` count for nothing: the authors' names, which their
+    texts do not repeat.
     """
     asked = {word: vocabulary.idf(word) for word in content_stems(text[context:])}
     idf = {word: CONTEXT_WEIGHT * vocabulary.idf(word) for word in content_stems(text[:context])} | asked
+    idf = {word: weight for word, weight in idf.items() if word not in ignored}
     pieces: dict[tuple[int, int], list[int]] = {}
     for position, (start, end) in enumerate(encoded.offsets):
         pieces.setdefault(_word_around(text, start, end), []).append(position)

@@ -27,8 +27,9 @@ from knowledge.index.contract import ChunkIndex, SearchQuery
 from knowledge.sentences import SentenceSpan
 from knowledge.view import fold
 from knowledge.vocabulary import Vocabulary
+from knowledge.words import content_stems
 from twin.models.embed import Embedder, embed_async
-from twin.records import Record, SearchHit, UtcDatetime
+from twin.records import SearchHit, SearchScope
 
 CANDIDATES = 60
 """Passages that each side of the hybrid contributes."""
@@ -36,27 +37,19 @@ WEIGHED_PASSAGES = 6
 """Passages whose sentences are weighed; each costs one encoding of the passage (about 30 ms)."""
 
 
-class SearchScope(Record):
-    """Which documents a question is asked of; empty fields do not restrict."""
-
-    author: str = ""
-    platform: str = ""
-    since: UtcDatetime | None = None
-    until: UtcDatetime | None = None
-
-    def directive(self) -> FilterDirective | None:
-        """The scope as a filter for the index, None where it restricts nothing."""
-        wanted: list[FilterDirective] = [
-            Comparison(comparator=Comparator.EQ, attribute=name, value=value)
-            for name, value in (("author", self.author), ("platform", self.platform))
-            if value
-        ]
-        for comparator, moment in ((Comparator.GTE, self.since), (Comparator.LT, self.until)):
-            if moment is not None:
-                wanted.append(Comparison(comparator=comparator, attribute="published_at", value=moment))
-        if not wanted:
-            return None
-        return wanted[0] if len(wanted) == 1 else Operation(operator=Operator.AND, arguments=wanted)
+def scope_filter(scope: SearchScope) -> FilterDirective | None:
+    """The scope as a filter for the index, None where it restricts nothing."""
+    wanted: list[FilterDirective] = [
+        Comparison(comparator=Comparator.EQ, attribute=name, value=value)
+        for name, value in (("author", scope.author), ("platform", scope.platform))
+        if value
+    ]
+    for comparator, moment in ((Comparator.GTE, scope.since), (Comparator.LT, scope.until)):
+        if moment is not None:
+            wanted.append(Comparison(comparator=comparator, attribute="published_at", value=moment))
+    if not wanted:
+        return None
+    return wanted[0] if len(wanted) == 1 else Operation(operator=Operator.AND, arguments=wanted)
 
 
 async def retrieve(
@@ -81,9 +74,14 @@ async def retrieve(
         alpha=alpha,
         limit=limit * 2,
         candidates=max(CANDIDATES, limit * 2),
-        filter=scope.directive() if scope is not None else None,
+        filter=scope_filter(scope) if scope is not None else None,
     )
     return without_copies(await index.search(query))[:limit]
+
+
+async def author_stems(index: ChunkIndex) -> frozenset[str]:
+    """Stems of the names of all authors in the index."""
+    return frozenset(stem for author in await index.facets("author") for stem in content_stems(author))
 
 
 def without_copies(hits: Sequence[SearchHit]) -> list[SearchHit]:
@@ -117,14 +115,16 @@ async def weigh(
     sentences_of: SentencesOf,
     embedder: Embedder,
     vocabulary: Vocabulary,
+    ignored: frozenset[str] = frozenset(),
 ) -> Weighed:
-    """Weigh the sentences of the best passages against the question; `standalone` is its searchable form."""
+    """Weigh the sentences of the best passages against the question; `standalone` is its searchable form,
+    `ignored` the stems that say nothing about what is asked (`author_stems`)."""
     best = list(hits[:WEIGHED_PASSAGES])
     if not best:
         return Weighed([], 0.0)
     keys = list(dict.fromkeys((hit.chunk.document_id, hit.chunk.version) for hit in best))
     sentences = dict(await sentences_of(keys))
-    gathered = await asyncio.to_thread(gather, question, standalone, best, sentences, embedder, vocabulary)
+    gathered = await asyncio.to_thread(gather, question, standalone, best, sentences, embedder, vocabulary, ignored)
     return assess(gathered, vocabulary)
 
 
@@ -144,6 +144,7 @@ def gather(
     sentences: dict[str, list[SentenceSpan]],
     embedder: Embedder,
     vocabulary: Vocabulary,
+    ignored: frozenset[str] = frozenset(),
 ) -> Gathered:
     """Encode question and passages and measure every sentence. Blocking, CPU."""
     asked, whole = fold(question), fold(standalone)
@@ -151,7 +152,7 @@ def gather(
     vector = both[0] + both[1]
     vector /= np.linalg.norm(vector) or 1.0
     encoded = embedder.encode_tokens([whole])[0]
-    view = view_question(whole, vector, encoded, vocabulary, context_length(standalone, question))
+    view = view_question(whole, vector, encoded, vocabulary, context_length(standalone, question), ignored)
     passages = view_passages(best, sentences, embedder)
     return Gathered(view, passages, [one for passage in passages for one in weigh_passage(view, passage)])
 

@@ -86,15 +86,13 @@ class Consistency(Record):
         parts = [
             f"{len(ids)} {text}"
             for ids, text in (
-                (self.missing, "documents are not indexed"),
-                (self.stale, "are indexed in another version or in part"),
-                (self.extra, "are indexed but not stored"),
+                (self.missing, "not indexed"),
+                (self.stale, "indexed in another version or in part"),
+                (self.extra, "indexed but not stored"),
             )
             if ids
         ]
-        if not parts:
-            return ""
-        return f"the index does not match the stored documents: {', '.join(parts)}"
+        return f"the index does not match the stored documents: {', '.join(parts)}" if parts else ""
 
 
 @dataclass

@@ -72,6 +72,7 @@ async def chat(body: ChatRequest, request: Request) -> EventSourceResponse:
         writer=body.writer,
         answer_sentences=body.answer_sentences,
         abstain_below=body.abstain_below,
+        scope=body.scope,
     )
     return _stream(_twin(request).ask(asked), 0)
 

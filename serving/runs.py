@@ -26,7 +26,7 @@ from serving.conversations import Conversations
 from serving.problems import Problem, RunTimeoutError, ShuttingDownError, ThreadBusyError, problem_of
 from serving.schemas import new_run_id, new_thread_id
 from twin.errors import NotFoundError, StoreError, TwinError
-from twin.records import Event, EventType, RunRecord
+from twin.records import Event, EventType, RunRecord, SearchScope
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -61,6 +61,7 @@ class Ask:
     writer: str | None = None
     answer_sentences: int | None = None
     abstain_below: float | None = None
+    scope: SearchScope | None = None
 
 
 class Run:
@@ -284,6 +285,7 @@ class Runs:
             writer=request.writer,
             answer_sentences=request.answer_sentences,
             abstain_below=request.abstain_below,
+            scope=request.scope,
         )
         stream: AsyncIterator[Any] = self._graph.astream(
             {"question": request.question, "turns": []},

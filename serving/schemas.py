@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from serving.problems import QuestionTooLongError
 from twin.errors import InputError
+from twin.records import SearchScope
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _ID = re.compile(ID_PATTERN)
@@ -26,6 +27,7 @@ class ChatRequest(BaseModel):
     writer: StrictStr | None = Field(default=None, max_length=64, description="who writes; default TWIN_CHAT_MODEL")
     answer_sentences: int | None = Field(default=None, ge=1, le=20, description="most sentences of the answer")
     abstain_below: float | None = Field(default=None, ge=0, le=1, description="abstain under this confidence")
+    scope: SearchScope | None = Field(default=None, description="ask only of these documents")
 
 
 def new_thread_id() -> str:

@@ -16,11 +16,10 @@ from agent.writing import Markers
 from graphs.assistant import build_assistant
 from knowledge.evidence import Evidence
 from knowledge.library import Volume, citation_holds
-from knowledge.retrieve import SearchScope
 from tests.fakes import make_document
 from tests.small_twin import POSTS, small_services
 from twin.errors import ConfigError, ModelError, StoreError
-from twin.records import Answer, Citation, Sentence, Turn
+from twin.records import Answer, Citation, SearchScope, Sentence, Turn
 
 QUESTION = "What current does the Kestrel-3 logger draw when it sleeps?"
 EVIDENCE = Evidence(
@@ -122,7 +121,8 @@ async def test_a_scope_that_nothing_passes_ends_in_abstention() -> None:
 
 
 async def test_a_model_that_stays_with_the_passage_is_cited() -> None:
-    services, model = await small_services(["The Kestrel-3 logger sleeps at 11 µA [1]. I measured the current twice [1]."])
+    reply = "The Kestrel-3 logger sleeps at 11 µA [1]. I measured the current twice [1]."
+    services, model = await small_services([reply])
     answer, parts, state = await ask(services, QUESTION, writer="fake")
     await assert_sound(services, answer, parts)
     assert [sentence.kind for sentence in answer.sentences] == ["generated", "generated"]
@@ -180,9 +180,7 @@ async def test_sentences_are_released_before_the_model_has_finished() -> None:
     services, model = await small_services(["The Kestrel-3 logger sleeps at 11 µA [1]. " + "I measured " * 50])
     model.seconds_per_word = 0.01
     graph = build_assistant(services).compile()
-    stream = graph.astream(
-        {"question": QUESTION, "turns": []}, context=RunContext(writer="fake"), stream_mode="custom"
-    )
+    stream = graph.astream({"question": QUESTION, "turns": []}, context=RunContext(writer="fake"), stream_mode="custom")
     async with asyncio.timeout(20):
         async for part in stream:
             if part["type"] == "token":
@@ -196,7 +194,8 @@ async def test_a_follow_up_is_searched_with_its_question_from_the_thread() -> No
     graph = build_assistant(services).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "t"}}
     await graph.ainvoke({"question": QUESTION, "turns": []}, config, context=RunContext())
-    state = await graph.ainvoke({"question": "and how much did the older one?", "turns": []}, config, context=RunContext())
+    follow_up = {"question": "and how much did the older one?", "turns": []}
+    state = await graph.ainvoke(follow_up, config, context=RunContext())
     assert state["standalone"].startswith(QUESTION)
     assert [turn.role for turn in state["turns"]] == ["user", "assistant"] * 2
     assert any("40 µA" in sentence.text for sentence in state["answer"].sentences)

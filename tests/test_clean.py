@@ -129,6 +129,7 @@ def test_calls_and_buttons_go_wherever_they_stand(chrome):
         "Copyright 2019 was the year on the box.\n\nIt lied.",
         "May 3, 2021\n\nA diary begins with another date than the post’s.",
         "By Bo Other\n\nHe wrote this part.",
+        "A view from the mole\n\nis also how its first sentence begins.",
     ],
 )
 def test_the_authors_words_stay(kept):
@@ -139,6 +140,11 @@ def test_title_subtitle_and_byline_at_the_top_are_metadata():
     top = "# On gaps\n\n*A view from the mole*\n\nBy Ann Author · June 12, 2024 · 4 min read\n\n"
     assert text_of(f"{top}Text.\n\n## On gaps\n\nMore.") == "Text.\n\n## On gaps\n\nMore."
     assert text_of("Text.\n\n© 2024 Ann Author\n\nAll rights reserved.") == "Text."
+
+
+def test_a_post_whose_title_is_its_text_keeps_it():
+    assert text_of("On gaps") == "On gaps"
+    assert text_of("On gaps\n\nMind them.") == "Mind them."
 
 
 def test_line_ends_and_control_characters():

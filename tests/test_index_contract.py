@@ -19,6 +19,7 @@ from knowledge.index.contract import ChunkIndex, SearchQuery
 from knowledge.index.filters import date_range, to_sql
 from knowledge.index.fuse import fuse
 from knowledge.index.lance import LanceIndex
+from knowledge.words import content_stems
 from tests.fakes import (
     HashEmbedder,
     MemoryIndex,
@@ -138,6 +139,18 @@ async def test_facets_count_documents_not_chunks(shared: ChunkIndex) -> None:
     assert await shared.facets("author") == {"Ann": 2, "O'Brien": 1}
     assert await shared.facets("tags") == {"boats": 2, "it's": 1}
     assert list(await shared.facets("platform")) == ["blog", "newsletter"]
+
+
+async def test_the_vocabulary_counts_passages_as_of_the_last_optimize(index: ChunkIndex) -> None:
+    (stem,) = content_stems("pump")
+    await index.optimize()
+    counts = await index.vocabulary()
+    having = [chunk for chunk in index_document(PUMP, EMBEDDER) if stem in content_stems(chunk.chunk.search_text)]
+    assert counts.passages == (await index.stats()).chunks
+    assert counts.frequencies[stem] == len(having) > 1
+    await index.delete([PUMP.document_id])
+    await index.optimize()
+    assert stem not in await index.vocabulary()
 
 
 def one(comparator: Comparator, field: str, value: object) -> Comparison:

@@ -93,7 +93,7 @@ async def test_the_index_forgets_what_the_warehouse_no_longer_has(settings: Sett
     warehouse.delete([gone])
     (corpus / "post-05.md").write_text("---\ntitle: x\n---\nother", encoding="utf-8")
     warning = await consistency_warning(settings, warehouse, await inspect_index(settings))
-    assert "1 are indexed but not stored" in warning
+    assert "1 indexed but not stored" in warning
     assert "twin index rebuild" in warning
     lonely = corpus.parent / "lonely.md"
     lonely.write_text("Only this.", encoding="utf-8")
@@ -328,4 +328,4 @@ async def test_missing_and_stale_documents_are_told(settings: Settings, corpus: 
     warehouse.put([changed])
     found = await check_consistency(warehouse, index)
     assert found == Consistency(missing=(first,), stale=(second,))
-    assert "1 documents are not indexed, 1 are indexed in another version" in found.message
+    assert "1 not indexed, 1 indexed in another version" in found.message

@@ -150,6 +150,15 @@ class SearchHit(Record):
     lexical: float = 0.0
 
 
+class SearchScope(Record):
+    """Which documents a question is asked of; empty fields do not restrict. From `since`, before `until`."""
+
+    author: str = ""
+    platform: str = ""
+    since: UtcDatetime | None = None
+    until: UtcDatetime | None = None
+
+
 class Turn(Record):
     """One message of a conversation, as the assistant keeps it."""
 

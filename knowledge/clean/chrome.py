@@ -37,6 +37,11 @@ class _Paragraph:
     def heading(self) -> bool:
         return self.folded.startswith("#")
 
+    @property
+    def marked(self) -> bool:
+        """A heading, or set off as a whole by emphasis."""
+        return self.heading or (self.folded[:1] in "*_" and self.folded[-1:] in "*_")
+
 
 def remove_chrome(text: str, item: SourceItem) -> str:
     """`text` without its chrome; `item` tells title, subtitle, author and date, which pages repeat."""
@@ -124,16 +129,21 @@ def _is_chrome(paragraph: _Paragraph) -> bool:
 
 
 def _repeated_metadata(paragraphs: list[_Paragraph], item: SourceItem, dropped: set[int]) -> set[int]:
-    """Title, subtitle and byline at the top of the text: they are the document's metadata already."""
-    said = {fold(value, casefold=True).strip("#*_> ") for value in (item.title, item.subtitle) if value}
+    """Title, subtitle and byline at the top of the text: they are the document's metadata already.
+
+    A plain paragraph that equals the subtitle stays (descriptions are often made of the first
+    sentence), and so does one that equals the title and is all there is.
+    """
+    title, subtitle = (fold(value, casefold=True).strip("#*_> ") for value in (item.title, item.subtitle))
     found: set[int] = set()
-    top = [at for at in range(len(paragraphs)) if at not in dropped][:_TOP]
-    for at in top:
-        key = paragraphs[at].key
-        if key in said or (not paragraphs[at].heading and _is_byline(key, item)):
-            found.add(at)
-        else:
+    kept = [at for at in range(len(paragraphs)) if at not in dropped]
+    for at in kept[:_TOP]:
+        paragraph = paragraphs[at]
+        said = paragraph.key in (title, subtitle) and paragraph.marked
+        said = said or (paragraph.key == title and len(kept) > 1)
+        if not paragraph.key or not (said or (not paragraph.heading and _is_byline(paragraph.key, item))):
             break
+        found.add(at)
     return found
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from twin.errors import InputError
+from twin.records import SearchScope
 from twin.settings import Settings, load_settings
+
+DAYS = ["%Y-%m-%d"]
 
 
 def ask(
@@ -18,6 +22,14 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print the Answer record as JSON, nothing else.")] = False,
     thread: Annotated[str | None, typer.Option(help="Continue this conversation, or begin it.")] = None,
     writer: Annotated[str | None, typer.Option(help="Who writes the answer; default: TWIN_CHAT_MODEL.")] = None,
+    author: Annotated[str, typer.Option(help="Ask only what this author wrote.")] = "",
+    platform: Annotated[str, typer.Option(help="Ask only of this platform.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published from then.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published before.")
+    ] = None,
 ) -> None:
     """Ask one question; the answer streams, with its sources.
 
@@ -32,7 +44,8 @@ def ask(
     text = read_question(question or [], settings)
     if thread is not None:
         check_thread_id(thread)
-    answer_once(settings, text, thread, writer, as_json)
+    scope = SearchScope(author=author, platform=platform, since=since, until=until)
+    answer_once(settings, text, thread, writer, as_json, scope if scope != SearchScope() else None)
 
 
 def read_question(words: list[str], settings: Settings) -> str:
@@ -48,7 +61,14 @@ def read_question(words: list[str], settings: Settings) -> str:
     return decode_question(raw, settings.max_question_chars)
 
 
-def answer_once(settings: Settings, question: str, thread: str | None, writer: str | None, as_json: bool) -> None:
+def answer_once(
+    settings: Settings,
+    question: str,
+    thread: str | None,
+    writer: str | None,
+    as_json: bool,
+    scope: SearchScope | None = None,
+) -> None:
     """Ask, print, and raise ReportedError if the run failed."""
     import json
 
@@ -60,7 +80,7 @@ def answer_once(settings: Settings, question: str, thread: str | None, writer: s
     problem: dict[str, Any] | None = None
     with open_session(settings) as session:
         try:
-            for event in session.ask(question, thread, writer):
+            for event in session.ask(question, thread, writer, scope):
                 if printer is not None:
                     printer.show(event)
                 if event.type == "answer":

@@ -12,6 +12,7 @@ from serving.cli.session import ReportedError, Streamed
 from serving.identity import data_fingerprint, url_of
 from serving.problems import ServerGoneError
 from serving.schemas import new_thread_id
+from twin.records import SearchScope
 from twin.settings import Settings
 
 CONNECT_SECONDS = 0.15
@@ -56,11 +57,15 @@ class RemoteSession:
         self._thread_id = ""
         self._ended = False
 
-    def ask(self, question: str, thread_id: str | None, writer: str | None) -> Iterator[Streamed]:
+    def ask(
+        self, question: str, thread_id: str | None, writer: str | None, scope: SearchScope | None = None
+    ) -> Iterator[Streamed]:
         self._run_id, self._last_id = "", 0
         self._thread_id = thread_id or new_thread_id()
         self._ended = False
-        body = {"question": question, "thread_id": self._thread_id, "writer": writer}
+        body: dict[str, Any] = {"question": question, "thread_id": self._thread_id, "writer": writer}
+        if scope is not None:
+            body["scope"] = scope.model_dump(mode="json")
         yield from self._events("POST", "/v1/chat", {name: value for name, value in body.items() if value is not None})
         failures = 0
         while not self._ended:

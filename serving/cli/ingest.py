@@ -46,8 +46,12 @@ def ingest(
         paths, settings.tenant, settings.max_file_bytes
     )  # a path that is not there is told before a model loads
     embedder = open_embedder(settings)
-    with reporting_progress(quiet or as_json) as report_progress:
-        report = run(paths, settings, embedder, report_progress)
+    try:
+        with reporting_progress(quiet or as_json) as report_progress:
+            report = run(paths, settings, embedder, report_progress)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is done is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     elif not quiet:

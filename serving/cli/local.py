@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.cli.session import Streamed
 from twin.errors import NotFoundError
+from twin.records import SearchScope
 from twin.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.runs import Run
+    from serving.runs import Ask, Run
     from serving.runtime import Twin
 
 T = TypeVar("T")
@@ -39,12 +40,15 @@ class LocalSession:
             self._stop()
             raise
 
-    def ask(self, question: str, thread_id: str | None, writer: str | None) -> Iterator[Streamed]:
+    def ask(
+        self, question: str, thread_id: str | None, writer: str | None, scope: SearchScope | None = None
+    ) -> Iterator[Streamed]:
+        from serving.runs import Ask
         from serving.schemas import new_thread_id
 
         events: queue.SimpleQueue[Streamed] = queue.SimpleQueue()
         self._thread_id = thread_id or new_thread_id()
-        self._call(self._start(question, self._thread_id, writer, events))
+        self._call(self._start(Ask(question, self._thread_id, writer, scope=scope), events))
         while True:
             event = events.get()
             yield event
@@ -76,12 +80,8 @@ class LocalSession:
 
         return await self._stack.enter_async_context(open_twin(settings))
 
-    async def _start(
-        self, question: str, thread_id: str, writer: str | None, events: queue.SimpleQueue[Streamed]
-    ) -> None:
-        from serving.runs import Ask
-
-        run = self._twin.ask(Ask(question, thread_id, writer))
+    async def _start(self, request: Ask, events: queue.SimpleQueue[Streamed]) -> None:
+        run = self._twin.ask(request)
         self._relay = asyncio.create_task(_relay(run, events))
 
     async def _cancel(self, thread_id: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from twin.errors import TwinError
+from twin.records import SearchScope
 from twin.settings import Settings
 
 
@@ -23,7 +24,9 @@ class Session(Protocol):
     where: str
     """For messages: the server's address, or "this process"."""
 
-    def ask(self, question: str, thread_id: str | None, writer: str | None) -> Iterator[Streamed]:
+    def ask(
+        self, question: str, thread_id: str | None, writer: str | None, scope: SearchScope | None = None
+    ) -> Iterator[Streamed]:
         """The run's events to the last. Raises TwinError if the run cannot start."""
 
     def cancel(self) -> None:
