@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 
 from agent.extractive import ExtractiveWriter
@@ -12,12 +13,15 @@ from knowledge.index import open_index
 from knowledge.index.contract import ChunkIndex
 from knowledge.library import Library
 from knowledge.retrieve import author_stems
+from knowledge.sync import consistency_warning
 from knowledge.vocabulary import Vocabulary
 from knowledge.warehouse import AsyncWarehouse, Warehouse
 from twin.errors import ConfigError
 from twin.models.chat import chat_aliases
 from twin.models.embed import Embedder, open_embedder
 from twin.settings import Settings
+
+log = logging.getLogger(__name__)
 
 EXTRACTIVE = "extractive"
 
@@ -76,6 +80,9 @@ async def open_services(settings: Settings) -> Services:
     embedder = await asyncio.to_thread(open_embedder, settings)
     index = await open_index(settings, embedder.identity, embedder.dimension)
     warehouse = Warehouse(settings.warehouse_dir, settings.tenant)
+    warning = await consistency_warning(settings, warehouse, index)
+    if warning:
+        log.warning(warning)
     return Services(
         settings=settings,
         index=index,

@@ -6,6 +6,7 @@ Pure functions over weighed evidence (`knowledge.evidence`) and the documents' s
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from knowledge.words import content_stems
 
 LONGEST_QUOTE = 900
 """Characters; a longer sentence (a long code block, a table) is not quoted whole."""
+FROM_ONE_DOCUMENT = 3
+"""Sentences from one document while another holds one at least `ALMOST_AS_GOOD` times the best: an answer
+may need both, and a view may have changed."""
+ALMOST_AS_GOOD = 0.3
 SAME = 0.8
 """Share of content words in common from which two sentences say the same."""
 
@@ -50,7 +55,7 @@ def choose_quotes(evidence: Sequence[Evidence], volumes: Mapping[str, Volume], m
     """
     chosen: dict[tuple[str, int], Quote] = {}
     said: list[set[str]] = []
-    for one in sorted(evidence, key=lambda one: -one.score):
+    for one in _spread(sorted(evidence, key=lambda one: -one.score)):
         if len(chosen) >= most:
             break
         unit = _unit(one, volumes[one.document_id])
@@ -67,6 +72,22 @@ def choose_quotes(evidence: Sequence[Evidence], volumes: Mapping[str, Volume], m
                 one.document_id, one.version, one.chunk_id, ordinal, score, one.rank
             )
     return in_reading_order(list(chosen.values()))
+
+
+def _spread(ranked: Sequence[Evidence]) -> list[Evidence]:
+    """The evidence, best first, with what exceeds `FROM_ONE_DOCUMENT` put behind the other documents' best."""
+    if not ranked:
+        return []
+    early: list[Evidence] = []
+    taken: Counter[str] = Counter()
+    for one in ranked:
+        if one.score < ALMOST_AS_GOOD * ranked[0].score:
+            break
+        if taken[one.document_id] < FROM_ONE_DOCUMENT:
+            early.append(one)
+            taken[one.document_id] += 1
+    first = {(one.document_id, one.ordinal) for one in early}
+    return [*early, *(one for one in ranked if (one.document_id, one.ordinal) not in first)]
 
 
 def _overlap(one: set[str], other: set[str]) -> float:

@@ -335,10 +335,6 @@ class AsyncWarehouse:
         """See `Warehouse.get_many`."""
         return await asyncio.to_thread(self.blocking.get_many, keys)
 
-    async def current_versions(self) -> dict[str, str]:
-        """See `Warehouse.current_versions`."""
-        return await asyncio.to_thread(self.blocking.current_versions)
-
     async def list_documents(
         self, *, platform: str | None = None, author: str | None = None, limit: int | None = None
     ) -> list[StoredDocument]:

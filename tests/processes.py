@@ -1,4 +1,4 @@
-"""The command line as processes of their own, over the stand-in assistant of `tests.command`."""
+"""The command line as processes of their own: over the stand-in assistant of `tests.command`, or as it is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "tests.command"]
+REAL = [sys.executable, "-c", "from serving.cli import main; main()"]
 WAIT = 60.0
 
 
@@ -24,10 +25,12 @@ def environment(folder: Path, **values: str) -> dict[str, str]:
     return {**inherited, **own, **values}
 
 
-def twin(folder: Path, *args: str, stdin: bytes = b"", **values: str) -> subprocess.CompletedProcess[bytes]:
+def twin(
+    folder: Path, *args: str, stdin: bytes = b"", command: Sequence[str] = COMMAND, **values: str
+) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end."""
     return subprocess.run(
-        [*COMMAND, *args], cwd=ROOT, env=environment(folder, **values), input=stdin, capture_output=True, timeout=WAIT
+        [*command, *args], cwd=ROOT, env=environment(folder, **values), input=stdin, capture_output=True, timeout=WAIT
     )
 
 
@@ -46,10 +49,10 @@ class ServerProcess:
 
 
 @contextmanager
-def twin_server(folder: Path, **values: str) -> Iterator[ServerProcess]:
+def twin_server(folder: Path, command: Sequence[str] = COMMAND, **values: str) -> Iterator[ServerProcess]:
     """`twin serve` on a free port, killed in the end if it has not ended."""
     with subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0"], cwd=ROOT, env=environment(folder, **values), stdout=subprocess.PIPE
+        [*command, "serve", "--port", "0"], cwd=ROOT, env=environment(folder, **values), stdout=subprocess.PIPE
     ) as process:
         try:
             assert process.stdout is not None

@@ -17,6 +17,8 @@ from twin.records import SourceItem
 _TOP = 6
 _BOTTOM = 4
 _RULES = ("* * *", "***", "---", "___")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)")
 
 
@@ -78,7 +80,7 @@ def _without(text: str, ranges: list[tuple[int, int]], whole_lines: bool = True)
     for start, end in ranges:
         kept.append(text[at : max(start, at)])
         at = max(at, end)
-        if whole_lines and (blank := re.compile(r"(?:[^\S\n]*\n)+").match(text, at)):
+        if whole_lines and (blank := _BLANK_LINES.match(text, at)):
             at = blank.end()
     kept.append(text[at:])
     return "".join(kept)
@@ -86,9 +88,9 @@ def _without(text: str, ranges: list[tuple[int, int]], whole_lines: bool = True)
 
 def _paragraphs(text: str) -> Iterator[_Paragraph]:
     start, lines, at, fenced = 0, list[str](), 0, False
-    for line in [*text.splitlines(keepends=True), ""] if text.endswith("\n") else [*_lines(text), ""]:
+    for line in [*_LINE.findall(text), ""]:
         fence = bool(_FENCE.match(line))
-        if (line.strip() and not line.isspace()) or (fenced and line):
+        if line.strip() or (fenced and line):
             if not lines:
                 start = at
             lines.append(line)
@@ -97,10 +99,6 @@ def _paragraphs(text: str) -> Iterator[_Paragraph]:
             lines = []
         fenced = fenced != fence
         at += len(line)
-
-
-def _lines(text: str) -> list[str]:
-    return [line + "\n" for line in text.split("\n")[:-1]] + [text.split("\n")[-1]]
 
 
 def _paragraph(start: int, lines: list[str]) -> _Paragraph:

@@ -78,7 +78,8 @@ async def _with_services(work: Any, total: int) -> Any:
 
     services = await open_services(load_settings())
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("asking", total=total)
             return await work(services, lambda done: progress.update(task, completed=done))
     finally:
