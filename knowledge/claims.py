@@ -3,7 +3,8 @@
 A sentence is supported by a span only if all of these hold (thresholds: `THRESHOLDS`, measured on
 true and false pairs made from the bundled corpus, docs/results.md):
 
-1. numbers: every number of the sentence occurs in the span (1,000 = 1000; twelve = 12);
+1. numbers: every number of the sentence occurs in the span (1,000 = 1000; twelve = 12), and every
+   word with a digit in it (v2, int8);
 2. names and dates: every capitalised word, month and year occurs in the span or in the document's
    title and author;
 3. negation: the sentence denies if and only if the span does, and not more often; opposed words
@@ -63,6 +64,7 @@ _OPPOSED = (
     ("possible", "impossible"),
     ("on", "off"),
 )
+_NUMBERED = re.compile(r"[^\W_]*\d[^\W_]*")
 _COMMON = frozenset(["i", "i'm", "i've", "i'd", "i'll", "ok"])
 
 
@@ -112,7 +114,20 @@ def content_share(sentence: str, span: str, vocabulary: Vocabulary) -> float:
 
 def _missing_numbers(sentence: str, span: str) -> list[str]:
     missing = numbers(sentence) - numbers(span)
-    return [f"number {number} is not in the span" for number in sorted(missing)]
+    mixed = _numbered_words(sentence) - _numbered_words(span)
+    return [
+        *(f"number {number} is not in the span" for number in sorted(missing)),
+        *(f"{word!r} is not in the span" for word in sorted(mixed)),
+    ]
+
+
+def _numbered_words(text: str) -> set[str]:
+    """Parts of words that hold letters and digits: "v2", "int8", "4bit"."""
+    return {
+        part
+        for part in _NUMBERED.findall(fold(text).lower())
+        if any(character.isalpha() for character in part) and any(character.isdigit() for character in part)
+    }
 
 
 def _missing_names(sentence: str, known: str) -> list[str]:
