@@ -22,7 +22,7 @@ from twin.errors import NotFoundError
 from twin.records import Answer
 from twin.settings import load_settings
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 POST = """---
 title: The pump
 author: Ann
@@ -101,13 +101,19 @@ async def run(url: str, thread_id: str, question: str) -> tuple[list[dict[str, A
     """What a run streams on the custom channel, and the answer in the thread's state after it."""
     client = get_client(url=url, api_key=None)
     parts = []
-    given = {"question": question, "turns": []}
+    given: dict[str, Any] = {"question": question, "turns": []}
     async for part in client.runs.stream(thread_id, "assistant", input=given, stream_mode=["custom", "values"]):
         assert part.event != "error", part.data
         if part.event == "custom":
             parts.append(part.data)
-    state = await client.threads.get_state(thread_id)
-    return parts, Answer.model_validate(state["values"]["answer"])
+    return parts, Answer.model_validate((await values_of(url, thread_id))["answer"])
+
+
+async def values_of(url: str, thread_id: str) -> dict[str, Any]:
+    """The thread's state."""
+    state: Any = await get_client(url=url, api_key=None).threads.get_state(thread_id)
+    values: dict[str, Any] = state["values"]
+    return values
 
 
 async def test_the_studio_runs_the_assistant_with_its_memory(studio: str) -> None:
@@ -123,7 +129,7 @@ async def test_the_studio_runs_the_assistant_with_its_memory(studio: str) -> Non
 
     _, after = await run(studio, thread_id, "And what did the new one cost?")
     assert "bilge pump" in after.standalone_question
-    turns = (await client.threads.get_state(thread_id))["values"]["turns"]
+    turns = (await values_of(studio, thread_id))["turns"]
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
     assert set(ROOT.glob(".langgraph*")) == before
 
