@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 TWIN = Path(sys.executable).with_name("twin")
 QUESTIONS = (
     "Why does Tove leave gaps in the data instead of filling them?",
-    "How did her view of Rust for firmware change?",
+    "How much current does the logger draw when it sleeps?",
     "What does she charge for a day of consulting?",
 )
 
