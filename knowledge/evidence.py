@@ -174,7 +174,7 @@ def view_question(
     return QuestionView(
         text=text,
         vector=vector,
-        words=vectors.reshape(len(kept), -1),
+        words=vectors.reshape(len(kept), len(vector)),
         weights=np.array([weight for weight, _, _ in kept], dtype=np.float32),
         asked=np.array([now for _, now, _ in kept]),
         idf=idf,

@@ -27,6 +27,11 @@ class Volume:
     document: Document
     sentences: list[SentenceSpan]
 
+    def text_of(self, ordinal: int) -> str:
+        """The sentence of that number, as it stands in the document."""
+        span = self.sentences[ordinal]
+        return self.document.text[span.start : span.end]
+
 
 class Library:
     """Volumes by (document id, version), the most recently used kept in memory."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from langchain_core.structured_query import Comparator, Comparison, FilterDirective, Operation, Operator
@@ -33,6 +34,10 @@ from twin.records import SearchHit, SearchScope
 
 CANDIDATES = 60
 """Passages that each side of the hybrid contributes."""
+COPY_SHARE = 0.85
+"""Share of the smaller passage's content words from which two passages are one, published twice."""
+COPY_WORDS = 15
+"""Content words below which passages are compared whole."""
 WEIGHED_PASSAGES = 6
 """Passages whose sentences are weighed; each costs one encoding of the passage (about 30 ms)."""
 
@@ -85,15 +90,28 @@ async def author_stems(index: ChunkIndex) -> frozenset[str]:
 
 
 def without_copies(hits: Sequence[SearchHit]) -> list[SearchHit]:
-    """Hits whose text was not seen before: a passage published twice counts once."""
-    seen: set[str] = set()
-    kept = []
+    """Hits that say something new: of a passage published several times the earliest stands, in the
+    place of the best."""
+    kept: list[SearchHit] = []
+    stems: list[set[str]] = []
     for hit in hits:
-        key = fold(hit.chunk.text, casefold=True)
-        if key not in seen:
-            seen.add(key)
+        own = set(content_stems(hit.chunk.text))
+        copy = next((at for at, other in enumerate(stems) if _same_passage(own, other)), None)
+        if copy is None:
             kept.append(hit)
+            stems.append(own)
+        elif _published(hit) < _published(kept[copy]):
+            kept[copy] = hit.model_copy(update={"score": kept[copy].score})
     return kept
+
+
+def _same_passage(one: set[str], other: set[str]) -> bool:
+    smaller = min(len(one), len(other))
+    return one == other or (smaller >= COPY_WORDS and len(one & other) >= COPY_SHARE * smaller)
+
+
+def _published(hit: SearchHit) -> datetime:
+    return hit.chunk.published_at or datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -153,6 +171,8 @@ def gather(
     vector /= np.linalg.norm(vector) or 1.0
     encoded = embedder.encode_tokens([whole])[0]
     view = view_question(whole, vector, encoded, vocabulary, context_length(standalone, question), ignored)
+    if not len(view.words):  # nothing that the tokenizer knows: no evidence can be weighed
+        return Gathered(view, [], [])
     passages = view_passages(best, sentences, embedder)
     return Gathered(view, passages, [one for passage in passages for one in weigh_passage(view, passage)])
 
