@@ -47,7 +47,8 @@ test: $(VENV)/.dev models
 ## make test-training  what needs torch, in an environment of its own (.venv-training)
 test-training: .venv-training/.ready
 	.venv-training/bin/twin models pull minilm-fp32
-	.venv-training/bin/python -m pytest -m training
+	.venv-training/bin/python -m pytest -m training -rs
+	.venv-training/bin/python -m pytest tests/test_imports.py -k pull_in
 
 ## make test-browser   the page in headless Chromium
 test-browser: $(VENV)/.browser
@@ -68,7 +69,8 @@ docs: $(VENV)/.base
 bench: $(VENV)/.base
 	$(BIN)/python scripts/bench_ingest.py
 	$(BIN)/python scripts/bench_retrieval.py
-	$(BIN)/python scripts/bench_ask.py
+	@TWIN_TENANT=bench $(BIN)/twin ingest -q examples/corpus
+	TWIN_TENANT=bench $(BIN)/python scripts/bench_ask.py
 
 clean:
 	rm -rf $(VENV) .venv-training build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

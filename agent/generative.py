@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
 
-from agent.writing import Markers, ModelCall, WriteRequest, Written
+from agent.extractive import frame
+from agent.writing import Markers, ModelCall, WriteRequest, Written, day
+from knowledge.quote import LONGEST_QUOTE
 from knowledge.sentences import split_sentences
 from knowledge.support import Support, Window, find_support, windows
 from knowledge.view import fold
@@ -19,16 +22,23 @@ from knowledge.vocabulary import Vocabulary
 from twin.models.chat import chat_model_name, model_errors, open_chat_model
 from twin.models.embed import Embedder
 from twin.prompts import load_prompt
-from twin.records import Citation, RejectedSentence, Sentence
+from twin.records import Chunk, Citation, Document, RejectedSentence, Sentence
 from twin.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import BaseMessage, BaseMessageChunk
 
 PASSAGES = 5
 """Passages put before the model: about 1,500 tokens, which a small model's context holds."""
 HISTORY_TURNS = 4
+TURN_CHARACTERS = 600
+"""Of each earlier turn: four of them take about 600 tokens, so that a local model's context (4,096 tokens)
+holds them beside the passages, the question and the answer."""
+QUESTION_CHARACTERS = 2000
+"""Of the question put before the model, about 500 tokens; a longer one is cut in its middle."""
+MOST_REPEATS = 2
+"""A model that repeats itself this often has nothing more to say: small ones go round until they are stopped."""
 CLOSE_ENOUGH = 0.5
 """Least share of content words in common for a quote to stand in for an unsupported sentence."""
 REFUSAL = "i have not written about that"
@@ -65,32 +75,42 @@ class GenerativeWriter:
         messages = build_messages(request)
         yield ModelCall(tuple({"role": message.type, "content": message.content} for message in messages))
         candidates = windows(request.hits[:PASSAGES], request.volumes)
-        markers = Markers()
-        quoted: set[tuple[str, int]] = set()
+        markers, frames, seen = Markers(), Frames(request.persona), Seen(2 * request.most)
         released = 0
-        async for text in self._sentences(messages):
-            if released >= request.most:
-                break
-            claim, cited = split_markers(text)
-            if not claim:
-                continue
-            if fold(claim, casefold=True).strip(" .!\"'").startswith(REFUSAL):
-                break
-            support = await find_support(claim, candidates, self._embedder, self._vocabulary, cited)
-            for written in judge(claim, support, markers, quoted, first=released == 0):
-                released += isinstance(written, Sentence)
-                yield written
+        async with aclosing(self._sentences(messages)) as sentences:
+            async for text in sentences:
+                claim, cited = split_markers(text)
+                if not claim or seen.again(claim):
+                    if seen.enough:
+                        break
+                    continue
+                if normal(claim).startswith(REFUSAL):
+                    break
+                support = await find_support(claim, candidates, self._embedder, self._vocabulary, cited)
+                for written in judge(claim, support, markers, seen, first=released == 0):
+                    if support is not None and isinstance(written, Sentence):
+                        for one in frames.around(written, support.window.document):
+                            yield one
+                        released += 1
+                    else:
+                        yield written
+                seen.add(claim)
+                if released >= request.most or seen.enough:
+                    break
 
-    async def _sentences(self, messages: Sequence[BaseMessage]) -> AsyncIterator[str]:
+    async def _sentences(self, messages: Sequence[BaseMessage]) -> AsyncGenerator[str, None]:
         """The model's sentences, each as soon as the next one has begun."""
         buffer = ""
         with model_errors(self.name, self._settings):
             model = await self._chat_model()
-            async for piece in model.astream(list(messages)):
-                buffer += piece.text
-                *complete, buffer = complete_sentences(buffer)
-                for sentence in complete:
-                    yield sentence
+            # Closed at once when the reader leaves, so that the model stops writing.
+            stream = cast("AsyncGenerator[BaseMessageChunk, None]", model.astream(list(messages)))
+            async with aclosing(stream):
+                async for piece in stream:
+                    buffer += piece.text
+                    *complete, buffer = complete_sentences(buffer)
+                    for sentence in complete:
+                        yield sentence
         for span in split_sentences(buffer):
             yield buffer[span.start : span.end]
 
@@ -102,22 +122,92 @@ class GenerativeWriter:
             return self._opened
 
 
+class Seen:
+    """What was claimed and shown so far, and when to stop listening: after `MOST_REPEATS` repeats or `most` claims."""
+
+    def __init__(self, most: int) -> None:
+        self._texts: set[str] = set()
+        self._most = most
+        self._claims = 0
+        self._repeats = 0
+
+    def __contains__(self, text: str) -> bool:
+        return normal(text) in self._texts
+
+    def again(self, claim: str) -> bool:
+        """Count a claim of the model; whether it, or the same as a quote, was there before."""
+        self._claims += 1
+        repeated = claim in self
+        self._repeats += repeated
+        return repeated
+
+    def add(self, text: str) -> None:
+        self._texts.add(normal(text))
+
+    @property
+    def enough(self) -> bool:
+        return self._repeats >= MOST_REPEATS or self._claims >= self._most
+
+
+class Frames:
+    """Puts whose words they are before sentences that rest on another author's document, and before the
+    persona's own when they follow those."""
+
+    def __init__(self, persona: str) -> None:
+        self._persona = persona
+        self._document_id: str | None = None
+        self._first = True
+
+    def around(self, sentence: Sentence, document: Document) -> list[Sentence]:
+        """The sentence, after a frame where one is needed."""
+        other = document.document_id if not self._own(document) else None
+        changed = other != self._document_id
+        self._document_id = other
+        first, self._first = self._first, False
+        if not changed:
+            return [sentence]
+        return [frame(document, self._persona, first=first), sentence.model_copy(update={"glue": "\n"})]
+
+    def _own(self, document: Document) -> bool:
+        return not document.author or fold(document.author, casefold=True) == fold(self._persona, casefold=True)
+
+
 def build_messages(request: WriteRequest) -> list[BaseMessage]:
-    """The prompt: rules and numbered passages, the last turns, the question."""
+    """The prompt: rules and numbered passages, the last turns, the question; long ones cut."""
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     passages = "\n\n".join(
-        f"[{number}] {fold(hit.chunk.title)}\n{hit.chunk.text.strip()}"
+        f"[{number}] {passage_header(hit.chunk)}\n{hit.chunk.text.strip()}"
         for number, hit in enumerate(request.hits[:PASSAGES], start=1)
     )
     system = load_prompt("answer").render(
         persona=request.persona or "the author", sentences=str(request.most), passages=passages
     )
-    history: list[BaseMessage] = [
-        HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text)
-        for turn in request.turns[-HISTORY_TURNS:]
-    ]
-    return [SystemMessage(system), *history, HumanMessage(request.question)]
+    history: list[BaseMessage] = []
+    for turn in request.turns[-HISTORY_TURNS:]:
+        text = shorten(turn.text, TURN_CHARACTERS)
+        history.append(HumanMessage(text) if turn.role == "user" else AIMessage(text))
+    return [SystemMessage(system), *history, HumanMessage(shorten(request.question, QUESTION_CHARACTERS))]
+
+
+def passage_header(chunk: Chunk) -> str:
+    """Title, author and date of a passage, on one line: "Rating curves, by Rasmus, 3 May 2021"."""
+    author = f"by {fold(chunk.author)}" if chunk.author else ""
+    date = day(chunk.published_at) if chunk.published_at else ""
+    return ", ".join(part for part in (fold(chunk.title) or "A short post", author, date) if part)
+
+
+def shorten(text: str, most: int) -> str:
+    """The text, its middle left out where it is longer than `most` characters: what is asked stands at an end."""
+    if len(text) <= most:
+        return text
+    half = (most - 3) // 2
+    return f"{text[:half].rstrip()} … {text[-half:].lstrip()}"
+
+
+def normal(text: str) -> str:
+    """A sentence for comparing: folded, in lower case, without what closes it."""
+    return fold(text, casefold=True).strip(" .!?\"'“”‘’")
 
 
 def complete_sentences(buffer: str) -> list[str]:
@@ -147,29 +237,29 @@ def split_markers(text: str) -> tuple[str, frozenset[int]]:
     return _MARKER.sub("", text).strip(), cited
 
 
-def judge(
-    claim: str, support: Support | None, markers: Markers, quoted: set[tuple[str, int]], first: bool
-) -> list[Written]:
-    """What becomes of a claim: itself with a citation, the closest quote in its place, or nothing."""
+def judge(claim: str, support: Support | None, markers: Markers, seen: Seen, first: bool) -> list[Written]:
+    """What becomes of a claim: itself with a citation, the closest quote in its place, or nothing.
+
+    A quote that stands in is added to `seen`; one that was said before, or is no single readable
+    sentence, does not stand in.
+    """
     glue = "" if first else " "
     if support is not None and support.verdict.supported:
         return [Sentence(text=claim, kind="generated", glue=glue, citations=(_cite(support, markers),))]
     reasons = support.verdict.reasons if support is not None else ("no passage to check it against",)
-    if support is None or support.share < CLOSE_ENOUGH or not _new(support.window, quoted):
+    if support is None or support.share < CLOSE_ENOUGH or not readable(support.window) or support.window.text in seen:
         return [RejectedSentence(text=claim, reasons=reasons)]
     citation = _cite(support, markers)
+    seen.add(citation.quote)
     return [
         RejectedSentence(text=claim, reasons=reasons, replaced_by=citation.quote),
         Sentence(text=citation.quote, kind="quote", glue=glue, citations=(citation,)),
     ]
 
 
-def _new(window: Window, quoted: set[tuple[str, int]]) -> bool:
-    key = (window.document.document_id, window.start)
-    if key in quoted:
-        return False
-    quoted.add(key)
-    return True
+def readable(window: Window) -> bool:
+    """Whether the window can be shown as a sentence of an answer: one sentence, no code or table, not too long."""
+    return window.sentences == 1 and window.block not in ("code", "table") and len(window.text) <= LONGEST_QUOTE
 
 
 def _cite(support: Support, markers: Markers) -> Citation:

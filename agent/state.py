@@ -19,11 +19,13 @@ class AssistantInput(TypedDict):
 
 
 class AssistantState(TypedDict, total=False):
-    """The graph's state. `turns` is the thread's memory; the rest belongs to the current run."""
+    """The graph's state. `turns` is the thread's memory; the rest belongs to the current run, and the next one
+    reads `subject` (what the conversation is about, see `knowledge.condense.subject_of`) and `answer`."""
 
     question: str
     turns: Annotated[list[Turn], operator.add]
     standalone: str
+    subject: str
     hits: list[SearchHit]
     evidence: list[Evidence]
     confidence: float

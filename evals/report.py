@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from evals.scorers import area_under_curve, bootstrap_interval, wilson
 from evals.tasks import UNANSWERABLE
+from twin.errors import StoreError
 from twin.records import Record
 
 
@@ -132,6 +134,13 @@ def _mean(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f}" if values else "-"
 
 
+def measured(value: Share | float, lack: str) -> str:
+    """`value` for a sentence: a share with its unit, a number; what could not be measured says what lacks."""
+    if isinstance(value, Share):
+        return f"{value} %" if value.total else f"not measured ({lack})"
+    return f"not measured ({lack})" if math.isnan(value) else f"{value:.3f}"
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: shares spelled out, nan as None."""
     if isinstance(value, Share):
@@ -146,9 +155,37 @@ def plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Record) else value
 
 
+def check_writable(path: Path) -> None:
+    """Make the folder of a report to come and try to write there, before the work that it reports.
+
+    Raises StoreError.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(path)
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write the report as JSON, atomically; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(plain(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write the report as JSON, atomically; folders are made. Raises StoreError."""
+    text = json.dumps(plain(report), indent=1, ensure_ascii=False) + "\n"
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _cannot_write(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write the report {path} ({error.strerror or error})", "Name another file with --out")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from knowledge.blocks import BlockKind
 from knowledge.claims import Verdict, check_claim, content_share
 from knowledge.library import Volume
+from knowledge.quote import LONGEST_QUOTE
+from knowledge.sentences import SentenceSpan
 from knowledge.view import fold
 from knowledge.vocabulary import Vocabulary
 from twin.models.embed import Embedder, embed_async
@@ -28,6 +31,8 @@ class Window:
     start: int
     end: int
     sentences: int
+    block: BlockKind = "prose"
+    """Kind of block of its first sentence; code and a table's rows are evidence, but no sentence to read."""
 
     @property
     def text(self) -> str:
@@ -44,9 +49,9 @@ class Support:
 
 
 def windows(hits: Sequence[SearchHit], volumes: Mapping[str, Volume]) -> list[Window]:
-    """All windows of up to LONGEST_WINDOW sentences within each passage; headings end a window.
+    """All windows of up to LONGEST_WINDOW sentences and LONGEST_QUOTE characters within each passage.
 
-    `passage` counts from 1 as in the prompt.
+    Headings end a window; code and a table's row stand alone. `passage` counts from 1 as in the prompt.
     """
     found: list[Window] = []
     for number, hit in enumerate(hits, start=1):
@@ -55,10 +60,18 @@ def windows(hits: Sequence[SearchHit], volumes: Mapping[str, Volume]) -> list[Wi
         for first in range(len(inside)):
             for count in range(1, LONGEST_WINDOW + 1):
                 group = inside[first : first + count]
-                if len(group) < count or any(span.block == "heading" for span in group):
+                if len(group) < count or not _belong_together(group):
                     break
-                found.append(Window(volume.document, hit.chunk.chunk_id, number, group[0].start, group[-1].end, count))
+                start, end = group[0].start, group[-1].end
+                found.append(
+                    Window(volume.document, hit.chunk.chunk_id, number, start, end, count, block=group[0].block)
+                )
     return found
+
+
+def _belong_together(group: Sequence[SentenceSpan]) -> bool:
+    alone = ("heading",) if len(group) == 1 else ("heading", "code", "table")
+    return group[-1].end - group[0].start <= LONGEST_QUOTE and not any(span.block in alone for span in group)
 
 
 async def find_support(
@@ -70,14 +83,18 @@ async def find_support(
 ) -> Support | None:
     """The window that supports `sentence`, else the closest one with its reasons; None without windows.
 
-    Windows of the passages in `preferred` (those the sentence cites) are tried first; among the
-    supporting ones the shortest wins, then the most similar.
+    At least one window of the passages in `preferred` (those the sentence cites) is among the
+    CANDIDATES that are tried; of the supporting ones a preferred passage's wins, then the shortest,
+    then the most similar.
     """
     if not candidates:
         return None
     shared = [(content_share(sentence, window.text, vocabulary), window) for window in candidates]
     shared.sort(key=lambda pair: (-pair[0], pair[1].passage not in preferred, pair[1].sentences))
     best = shared[:CANDIDATES]
+    cited = next((pair for pair in shared if pair[1].passage in preferred), None)
+    if cited is not None and cited not in best:
+        best[-1] = cited
     vectors = await embed_async(embedder, [fold(sentence), *(fold(window.text) for _, window in best)])
     supports = []
     for (share, window), vector in zip(best, vectors[1:], strict=True):
@@ -86,5 +103,8 @@ async def find_support(
         supports.append(Support(window, verdict, share))
     held = [support for support in supports if support.verdict.supported]
     if held:
-        return min(held, key=lambda one: (one.window.sentences, -one.verdict.similarity))
+        return min(
+            held,
+            key=lambda one: (one.window.passage not in preferred, one.window.sentences, -one.verdict.similarity),
+        )
     return max(supports, key=lambda one: (one.share, one.verdict.similarity))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -19,14 +20,87 @@ _PARTS = re.compile(r"c\+\+|[cf]#|\.net\b|[^\W\d_]*\d+(?:[.,]\d+)*[^\W_]*|[^\W\d
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _ACRONYM_PLURAL = re.compile(r"([^\Waeiouy\d_]{2,}|[cgt]pu)s")
 _POSSESSIVE = re.compile(r"'s?$")
-_NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?", re.IGNORECASE)
-_NUMBER_WORD = re.compile(r"(?<![\w'])(zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?![\w'])")
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
-    )
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen"
+    " fourteen fifteen sixteen seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {
+    **{word: Decimal(value) for value, word in enumerate(_ONES.split())},
+    **{word: Decimal(value * 10) for value, word in enumerate(_TENS.split(), start=2)},
+    "half": Decimal("0.5"),
 }
+_SCALES = {
+    "dozen": Decimal(12),
+    "hundred": Decimal(100),
+    "thousand": Decimal(10**3),
+    "million": Decimal(10**6),
+    "billion": Decimal(10**9),
+}
+_UNITS = {
+    name: spellings.split()[0]
+    for spellings in (
+        "% percent",
+        "\u03bca ua microamp microamps microampere microamperes",
+        "ma milliamp milliamps milliampere milliamperes",
+        "a amp amps ampere amperes",
+        "\u03bcv microvolt microvolts",
+        "mv millivolt millivolts",
+        "v volt volts",
+        "mw milliwatt milliwatts",
+        "w watt watts",
+        "kw kilowatt kilowatts",
+        "wh",
+        "kwh",
+        "mah",
+        "\u03bcs us microsecond microseconds",
+        "ms millisecond milliseconds",
+        "s sec secs second seconds",
+        "min mins minute minutes",
+        "h hr hrs hour hours",
+        "day days",
+        "week weeks",
+        "month months",
+        "year years",
+        "mg milligram milligrams",
+        "g gram grams",
+        "kg kilo kilos kilogram kilograms",
+        "tonne tonnes ton tons",
+        "mm millimetre millimetres millimeter millimeters",
+        "cm centimetre centimetres centimeter centimeters",
+        "m metre metres meter meters",
+        "km kilometre kilometres kilometer kilometers",
+        "mile miles",
+        "kb kilobyte kilobytes",
+        "mb megabyte megabytes",
+        "gb gigabyte gigabytes",
+        "tb terabyte terabytes",
+        "byte bytes",
+        "hz hertz",
+        "khz kilohertz",
+        "mhz megahertz",
+        "ghz gigahertz",
+        "\u00b0c degree degrees c celsius",
+        "kr sek krona kronor",
+        "$ usd dollar dollars",
+        "\u20ac eur euro euros",
+        "\u00a3 gbp",
+    )
+    for name in spellings.split()
+}
+"""Spellings of a unit, in lower case, and the one that stands for them."""
+_DIGITS = r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)*(?:e[-+]?\d+)?"
+_ONE = rf"(?:(?:{_TENS.replace(' ', '|')})[- ](?:{'|'.join(_ONES.split()[1:10])})|{'|'.join(_SMALL)})(?![\w'])"
+_SCALE = rf"(?:{'|'.join(_SCALES)})(?![\w'])"
+_SCALED = rf"{_ONE}(?:[- ]{_SCALE})+"
+_WORDED = rf"(?<![\w'])(?:(?:{_SCALED}|{_SCALE}(?: {_SCALE})*)(?: (?:and )?{_SCALED})*(?: and {_ONE})?|{_ONE})"
+_QUANTITY = re.compile(
+    rf"(?P<sign>(?<![^\s(~])-|\bminus )?(?P<currency>[$\u20ac\u00a3])?"
+    rf"(?P<number>(?P<digits>{_DIGITS})(?P<scale>(?: {_SCALE})*)|(?P<words>{_WORDED}))"
+    r"(?=(?:[- ]?(?P<unit>%|per ?cent\b|\u00b0 ?c\b|[^\W\d_]+(?!\w)))?)",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(r" ?(?:-|to|or|and) ?[$\u20ac\u00a3]?", re.IGNORECASE)
 
 STOP_WORDS: frozenset[str] = frozenset(
     """
@@ -73,27 +147,81 @@ def content_stems(text: str) -> list[str]:
     return stems
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """A number in one form ("-50", "3500000", "3.1.2") and the unit that directly follows it ("%", "ua"; or "")."""
+
+    number: str
+    unit: str = ""
+
+
 def numbers(text: str) -> set[str]:
-    """The numbers in `text`, in one form: "1,000" is "1000", "6.70" is "6.7", "three" is "3".
+    """The numbers in `text`, unsigned and in one form: "1,000" is "1000", "6.70" is "6.7", "three" is "3",
+    "3.5 million" is "3500000", "two dozen" is "24", "half" is "0.5".
 
     Digits inside a name ("v2", "llama2") are not numbers; "7b" and "Mistral-7b" hold "7". Versions
     of three or more parts stay as written.
     """
-    folded = fold(text).lower()
-    found = {_normal_number(match.group()) for match in _NUMBER.finditer(folded)}
-    found.update(_NUMBER_WORDS[match.group(1)] for match in _NUMBER_WORD.finditer(folded))
-    return found
+    return {quantity.number.removeprefix("-") for quantity in quantities(text)}
 
 
-def _normal_number(written: str) -> str:
-    plain = written.replace(",", "")
+def quantities(text: str) -> list[Quantity]:
+    """The numbers in `text` with sign and unit, in order; "10-15 %" is 10 % and 15 %.
+
+    Only a known unit counts as one (`_UNITS`): "11 loggers" is 11 without unit.
+    """
+    folded = fold(text)
+    found: list[Quantity] = []
+    following = len(folded)
+    for match in reversed(list(_QUANTITY.finditer(folded))):
+        unit = _unit(match)
+        start = match.end("number")
+        if not unit and found and _RANGE.fullmatch(folded, start, following):
+            unit = found[-1].unit
+        sign = "-" if match["sign"] else ""
+        value = _digits_value(match) if match["digits"] else _words_value(match["words"].lower())
+        found.append(Quantity(sign + value, unit))
+        following = match.start("number")
+    return found[::-1]
+
+
+def _unit(match: re.Match[str]) -> str:
+    after, before = match["unit"] or "", match["currency"] or ""
+    if after == "a":  # the article, not amperes
+        after = ""
+    return _UNITS.get(after.lower().replace(" ", "")) or _UNITS.get(before, "")
+
+
+def _digits_value(match: re.Match[str]) -> str:
+    plain = match["digits"].replace(",", "")
     if plain.count(".") > 1:
         return plain
     try:
         value = Decimal(plain)
-        return format(value.normalize(), "f") if value.adjusted() < 30 and value.adjusted() > -30 else plain
     except InvalidOperation:
         return plain
+    if not -30 < value.adjusted() < 30:
+        return plain
+    for scale in match["scale"].lower().split():
+        value *= _SCALES[scale]
+    return _plain(value)
+
+
+def _words_value(written: str) -> str:
+    total, current = Decimal(0), None
+    for word in re.split(r"[- ]", written):
+        if word in _SMALL:
+            current = (current or Decimal(0)) + _SMALL[word]
+        elif word in ("hundred", "dozen"):
+            current = (Decimal(1) if current is None else current) * _SCALES[word]
+        elif word != "and":
+            total += (Decimal(1) if current is None else current) * _SCALES[word]
+            current = None
+    return _plain(total + (current or 0))
+
+
+def _plain(value: Decimal) -> str:
+    return format(value.normalize(), "f") if value else "0"
 
 
 @lru_cache(maxsize=65536)

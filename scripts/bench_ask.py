@@ -1,7 +1,7 @@
 """How long `twin ask` takes to its first words: cold (the twin opened by the command) and attached to a
 running server; and what the server holds in memory.
 
-    python scripts/bench_ask.py "a question" [--times 5]
+    python scripts/bench_ask.py ["a question"] [--times 5]
 
 Uses the twin that the settings name (TWIN_DATA_DIR, TWIN_TENANT); it must have been fed. Prints a table
 and, with --json FILE, writes the numbers.
@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+QUESTION = "Why does Tove leave gaps in the data instead of filling them?"
+"""One that the sample corpus answers."""
 TWIN = [sys.executable, "-c", "from serving.cli import main; main()"]
 
 
@@ -72,7 +74,7 @@ def measure(question: str, times: int) -> dict[str, list[float] | float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question")
+    parser.add_argument("question", nargs="?", default=QUESTION)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()

@@ -12,6 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+from serving.cli.attach import find_server
+from serving.cli.serve import listen
+from twin.errors import ConfigError, TwinError
+from twin.settings import load_settings
+
 ROOT = Path(__file__).parent.parent
 TWIN = Path(sys.executable).with_name("twin")
 QUESTIONS = (
@@ -27,6 +32,8 @@ def main() -> None:
     parser.add_argument("--no-serve", action="store_true", help="stop after the questions")
     arguments = parser.parse_args()
     began = time.monotonic()
+    if not arguments.no_serve:
+        check_port()
 
     def twin(*words: str) -> None:
         code = subprocess.run([str(TWIN), *words], check=False).returncode
@@ -43,6 +50,23 @@ def main() -> None:
     if not arguments.no_serve:
         print("The page follows; Ctrl-C stops it.", flush=True)
         os.execv(TWIN, [str(TWIN), "serve"])
+
+
+def check_port() -> None:
+    """End here, before the work, if the page could not be served: it is served already, or the port is taken."""
+    try:
+        settings = load_settings()
+        try:
+            listen(settings.host, settings.port).close()
+        except ConfigError:
+            running = find_server(settings)
+            if running is None:
+                raise
+            print(f"The demo is already running at {running.where}")
+            sys.exit(0)
+    except TwinError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from serving.conversations import Thread
 from serving.middleware import Guard, problem_response
-from serving.problems import Problem, problem_of
+from serving.problems import Problem, problem_of, without_paths
 from serving.records_store import ThreadSummary
 from serving.runs import Ask, Run
 from serving.runtime import Twin, open_twin
@@ -124,7 +124,10 @@ async def document(document_id: str, request: Request, version: str | None = Non
 
     Offsets of citations count code points of `text`.
     """
-    return await _twin(request).document(document_id, version)
+    try:
+        return await _twin(request).document(document_id, version)
+    except NotFoundError as error:
+        raise NotFoundError(error.message) from error  # without the hint, which is for a terminal
 
 
 @router.get("/health")
@@ -136,7 +139,10 @@ async def health(request: Request) -> dict[str, Any]:
 def _stream(run: Run, after: int) -> EventSourceResponse:
     async def events() -> AsyncIterator[ServerSentEvent]:
         async for event in run.follow(after):
-            data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
+            told = event.data
+            if event.type == "error":
+                told = {**told, "detail": without_paths(str(told["detail"]))}
+            data = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
             yield ServerSentEvent(data, id=str(event.id), event=event.type, sep="\n")
 
     headers = {"X-Run-Id": run.run_id, "X-Thread-Id": run.thread_id}
@@ -160,7 +166,7 @@ def create_app(settings: Settings, *, host: str | None = None, opener: Opener = 
     app.add_middleware(Guard, host=host or settings.host)
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=PAGE, check_dir=False), name="static")
-    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     _answer_with_problems(app)
     return app
 
@@ -172,7 +178,9 @@ async def _page() -> FileResponse:
 def _answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(TwinError)
     async def known(request: Request, error: TwinError) -> Response:
-        return problem_response(problem_of(error))
+        if error.status >= 500:
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        return problem_response(problem_of(error).without_paths())
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

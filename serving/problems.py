@@ -23,6 +23,10 @@ class Problem(BaseModel):
     detail: str
     retryable: bool = False
 
+    def without_paths(self) -> Problem:
+        """The problem as it may leave this machine."""
+        return self.model_copy(update={"detail": without_paths(self.detail)})
+
 
 class ThreadBusyError(TwinError):
     """The thread is already answering; two runs at once would lose messages."""
@@ -82,6 +86,13 @@ TITLES = {
 }
 
 INTERNAL = "internal"
+
+_PATH = re.compile(r"""(?<![\w:/.])/(?:[^\s/,;:()'"]+/)+([^\s/,;:()'"]*)""")
+
+
+def without_paths(text: str) -> str:
+    """`text` with the last part of every absolute path alone: where files lie is for the log, not for clients."""
+    return _PATH.sub(r"\1", text)
 
 
 def type_of(kind: type[TwinError]) -> str:

@@ -8,6 +8,7 @@ import unicodedata
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
+from knowledge.view import fold
 from serving.problems import QuestionTooLongError
 from twin.errors import InputError
 from twin.records import SearchScope
@@ -52,13 +53,10 @@ def check_thread_id(thread_id: str) -> str:
 def check_question(question: str, limit: int) -> str:
     """The question without white space around it. `limit` is in characters (code points).
 
-    Raises QuestionTooLongError over the limit; InputError if it is blank or not text.
+    Raises QuestionTooLongError over the limit; InputError if it is blank, without words or not text.
     """
     if len(question) > limit:
-        raise QuestionTooLongError(
-            f"the question has {len(question):,} characters, the limit is {limit:,}",
-            "Ask something shorter, or raise TWIN_MAX_QUESTION_CHARS",
-        )
+        raise _too_long(f"the question has {len(question):,} characters, the limit is {limit:,}")
     for position, character in enumerate(question):
         category = unicodedata.category(character)
         if category == "Cs" or (category == "Cc" and character not in _WHITE_SPACE_CONTROLS):
@@ -66,13 +64,25 @@ def check_question(question: str, limit: int) -> str:
                 f"the question is not plain text: character {position + 1} is U+{ord(character):04X}",
                 "Send UTF-8 text without control characters",
             )
-    if all(unicodedata.category(character)[0] in "ZC" for character in question):
-        raise InputError("the question is empty", 'Ask something, for example: twin ask "What do you write about?"')
+    words = fold(question)
+    if not words:
+        raise InputError("the question is empty", 'Ask something, for example: twin ask "Why ...?"')
+    if not any(character.isalnum() for character in words):
+        raise InputError("the question has no words", 'Ask something, for example: twin ask "Why ...?"')
     return question.strip()
 
 
-def decode_question(raw: bytes, limit: int) -> str:
-    """A question read as bytes (a pipe, a file). Raises as `check_question` does; also if it is not UTF-8."""
+def _too_long(message: str) -> QuestionTooLongError:
+    return QuestionTooLongError(message, "Ask something shorter, or raise TWIN_MAX_QUESTION_CHARS")
+
+
+def decode_question(raw: bytes, limit: int, *, is_cut: bool = False) -> str:
+    """A question read as bytes (a pipe, a file). `is_cut`: there is more than was read, which is too long.
+
+    Raises as `check_question` does; also if it is not UTF-8.
+    """
+    if is_cut:
+        raise _too_long(f"the question has more than {limit:,} characters, which is the limit")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "tests.command"]
 REAL = [sys.executable, "-c", "from serving.cli import main; main()"]
-WAIT = 60.0
+WAIT = 90.0
 
 
 def environment(folder: Path, **values: str) -> dict[str, str]:

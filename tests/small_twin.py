@@ -64,7 +64,8 @@ async def small_services(
     embedder = HashEmbedder(dimension=512)
     index = MemoryIndex(identity(embedder))
     documents = [
-        make_document(url, text, title=title, author=author, url=url) for url, (title, text, author) in POSTS.items()
+        make_document(url, text, title=title, author=author, platform="blog", url=url)
+        for url, (title, text, author) in POSTS.items()
     ]
     for document in documents:
         await index.upsert(index_document(document, embedder))

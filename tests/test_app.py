@@ -17,6 +17,7 @@ import uvicorn
 
 from serving.app import PAGE, create_app
 from serving.cli.attach import read_events
+from serving.problems import without_paths
 from serving.runtime import open_twin
 from tests.fakes_graph import DOCUMENT, SECRET, FakeServices, build_assistant
 from twin import __version__
@@ -236,6 +237,21 @@ async def test_the_inside_stays_inside(server: Server) -> None:
     assert set(events[-2][2]) == {"type", "title", "detail", "retryable"}
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/me/.twin/data/x is full (/dev/sda). Free space", "x is full (sda). Free space"),
+        (
+            "the model at http://host:8001/v1/chat answered 500 and/or",
+            "the model at http://host:8001/v1/chat answered 500 and/or",
+        ),
+        ("cannot write '/var/lib/twin/'", "cannot write ''"),
+    ],
+)
+def test_where_files_lie_is_not_told(text: str, told: str) -> None:
+    assert without_paths(text) == told
+
+
 async def test_own_page_may_post(server: Server) -> None:
     headers = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     assert (await server.client.post("/v1/chat", json={"question": "hi"}, headers=headers)).status_code == 200
@@ -246,6 +262,7 @@ async def test_own_page_may_post(server: Server) -> None:
 async def test_the_page_needs_nothing_from_elsewhere(server: Server) -> None:
     page = await server.client.get("/")
     assert page.status_code == 200
+    assert (await server.client.head("/")).status_code == 200
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

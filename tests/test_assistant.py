@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agent.nodes import Release
+from agent.nodes import Release, abstention, nearest_topics
 from agent.routers import after_weighing, after_writing
 from agent.services import Services
 from agent.state import AssistantState, RunContext
@@ -16,10 +17,10 @@ from agent.writing import Markers
 from graphs.assistant import build_assistant
 from knowledge.evidence import Evidence
 from knowledge.library import Volume, citation_holds
-from tests.fakes import make_document
+from tests.fakes import HashEmbedder, index_document, make_document
 from tests.small_twin import POSTS, small_services
-from twin.errors import ConfigError, ModelError, StoreError
-from twin.records import Answer, Citation, SearchScope, Sentence, Turn
+from twin.errors import ConfigError, InputError, ModelError, StoreError
+from twin.records import Answer, Citation, SearchHit, SearchScope, Sentence, Turn
 
 QUESTION = "What current does the Kestrel-3 logger draw when it sleeps?"
 EVIDENCE = Evidence(
@@ -113,11 +114,65 @@ async def test_below_the_threshold_it_abstains_and_names_what_comes_nearest() ->
     assert [turn.role for turn in state["turns"]] == ["user", "assistant"]
 
 
-async def test_a_scope_that_nothing_passes_ends_in_abstention() -> None:
+@pytest.mark.parametrize(
+    ("scope", "asked"),
+    [
+        (SearchScope(author="Nobody"), "author='Nobody'"),
+        (SearchScope(author="tove", platform="Usenet"), "author='Tove', platform='Usenet'"),
+        (SearchScope(since=datetime(2031, 1, 1, tzinfo=UTC)), "since 2031-01-01T00:00:00+00:00"),
+    ],
+)
+async def test_a_scope_that_nothing_passes_is_an_error_that_lists_what_there_is(scope: SearchScope, asked: str) -> None:
     services, _ = await small_services()
-    answer, _, _ = await ask(services, QUESTION, scope=SearchScope(author="Nobody"))
-    assert answer.abstained
-    assert answer.nearest_topics == ()
+    with pytest.raises(InputError) as raised:
+        await ask(services, QUESTION, scope=scope)
+    assert str(raised.value) == f"no document matches {asked}. Authors: Tove, Rasmus; platforms: blog"
+
+
+async def test_a_long_list_of_authors_is_cut() -> None:
+    services, _ = await small_services()
+    embedder = HashEmbedder(dimension=512)
+    for number in range(20):
+        guest = make_document(f"https://g.example/{number}", "A guest wrote this.", author=f"Guest {number:02}")
+        await services.index.upsert(index_document(guest, embedder))
+    with pytest.raises(InputError, match=r"Authors: Tove, Guest 00, .*Guest 06 and 14 more; platforms"):
+        await ask(services, QUESTION, scope=SearchScope(author="Nobody"))
+
+
+@pytest.mark.parametrize("author", ["rasmus", "RASMUS", " Rasmus "])
+async def test_author_and_platform_match_whatever_their_case(author: str) -> None:
+    services, _ = await small_services()
+    scope = SearchScope(author=author, platform="BLOG")
+    answer, _, _ = await ask(services, "what do rating curves deserve?", scope=scope)
+    assert {citation.author for citation in answer.citations} == {"Rasmus"}
+
+
+async def test_a_scope_without_restriction_is_none() -> None:
+    services, _ = await small_services()
+    answer, _, _ = await ask(services, QUESTION, scope=SearchScope())
+    assert not answer.abstained
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], ()),
+        ([("Gaps", 0.24), ("", 0.9)], ()),
+        ([("Gaps", 0.25), ("Cells", 0.1), ("Gaps", 0.8)], ("Gaps",)),
+        ([("Gaps", 0.5), ("Gaps (reposted)", 0.5), ("GAPS [again]", 0.4), ("Gaps too", 0.4)], ("Gaps", "Gaps too")),
+        ([("(untitled)", 0.5), ("[draft]", 0.4)], ("(untitled)", "[draft]")),
+        ([("A", 0.5), ("B", 0.4), ("C", 0.4), ("D", 0.3)], ("A", "B", "C")),
+    ],
+)  # fmt: skip
+def test_only_near_titles_are_named_each_once(found: list[tuple[str, float]], expected: tuple[str, ...]) -> None:
+    embedder = HashEmbedder()
+    hits = []
+    for number, (title, dense) in enumerate(found):
+        (indexed,) = index_document(make_document(f"u{number}", "Text.", title=title), embedder)
+        hits.append(SearchHit(chunk=indexed.chunk, score=1, dense=dense))
+    topics = nearest_topics(hits)
+    assert topics == expected
+    assert len(abstention(topics)) == (2 if expected else 1)
 
 
 async def test_a_model_that_stays_with_the_passage_is_cited() -> None:
@@ -199,6 +254,23 @@ async def test_a_follow_up_is_searched_with_its_question_from_the_thread() -> No
     assert state["standalone"].startswith(QUESTION)
     assert [turn.role for turn in state["turns"]] == ["user", "assistant"] * 2
     assert any("40 µA" in sentence.text for sentence in state["answer"].sentences)
+
+
+async def test_a_follow_up_of_a_follow_up_keeps_its_subject_and_takes_no_frames_along() -> None:
+    services, _ = await small_services()
+    graph = build_assistant(services).compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    for question in (QUESTION, "and how much did the older one?"):
+        await graph.ainvoke({"question": question, "turns": []}, config, context=RunContext())
+    state = await graph.ainvoke({"question": "why is that?", "turns": []}, config, context=RunContext(abstain_below=1))
+    assert state["standalone"].startswith(f"{QUESTION} and how much did the older one? ")
+    assert "µA" in state["standalone"]
+    assert "From “" not in state["standalone"]
+    assert state["answer"].abstained
+    state = await graph.ainvoke({"question": "and in winter?", "turns": []}, config, context=RunContext())
+    assert state["standalone"] == f"{QUESTION} and how much did the older one? why is that? and in winter?"
+    state = await graph.ainvoke({"question": "Who levels a tide gauge?", "turns": []}, config, context=RunContext())
+    assert state["standalone"] == state["subject"] == "Who levels a tide gauge?"
 
 
 async def test_earlier_turns_reach_the_model() -> None:

@@ -136,11 +136,15 @@ def test_the_table_above_names_tests_that_exist() -> None:
     [
         ("", "the question is empty. Ask something"),
         (" \n\t\u00a0\u200b", "the question is empty. Ask something"),
+        ("\u3164", "the question is empty. Ask something"),
+        ("\u0301", "the question has no words. Ask something"),
+        ("?!", "the question has no words. Ask something"),
+        ("🤷", "the question has no words. Ask something"),
         ("x" * 100_000, "the question has 100,000 characters, the limit is 8,000. Ask something shorter"),
         ("caf\udce9", "the question is not plain text: character 4 is U+DCE9. Send UTF-8"),
         ("what\x00", "the question is not plain text: character 5 is U+0000. Send UTF-8"),
     ],
-    ids=["empty", "blank", "100 kB", "bytes", "control"],
+    ids=["empty", "blank", "filler", "accent", "marks", "emoji", "100 kB", "bytes", "control"],
 )
 def test_a_question_that_is_none(twin: Command, question: str, told: str) -> None:
     refused(twin("ask", question), 2, told)

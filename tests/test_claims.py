@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from knowledge.claims import check_claim, names
+from knowledge.claims import Thresholds, check_claim, names, openers
 from knowledge.sentences import split_sentences
 from knowledge.vocabulary import Vocabulary, count_vocabulary
 from knowledge.words import content_stems, numbers
@@ -87,10 +87,56 @@ def test_title_and_author_may_be_named(vocabulary: Vocabulary) -> None:
         ("We moved to Umeå and I wrote SQLite code in May.", ["Umeå", "SQLite", "May"]),
         ("The logger is fine; I'm sure.", []),
         ("SQLite is fine.", ["SQLite"]),
+        ("He went to Åby and Östersund with Émile.", ["Åby", "Östersund", "Émile"]),
     ],
 )
 def test_names(sentence: str, expected: list[str]) -> None:
     assert names(sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ('Kubernetes stores it. Émile wrote "Redis" down.', ["Kubernetes", "Émile", "Redis"]),
+        ("**Docker** ran (Redis did not).", ["Docker", "Redis"]),
+        ("There'll be more. It's cold. Usually I wait. Twelve froze. Nothing broke.", []),
+        ("SQLite is a name wherever it stands.", []),
+    ],
+)
+def test_openers(sentence: str, expected: list[str]) -> None:
+    assert openers(sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("claim", "span", "holds"),
+    [
+        ("Kubernetes stores the water level.", "SQLite stores the water level.", False),
+        ("Åke stores the water level.", "Östen stores the water level.", False),
+        ("Usually SQLite stores the water level.", "SQLite stores the water level.", True),
+        ("Measuring the level is easy.", "The level is easy to measure.", True),
+        ("The box costs 3.5 million kr.", "The box costs 3.5 kr.", False),
+        ("The box costs 3,500,000 kr.", "The box costs 3.5 million kr.", True),
+        ("The box draws 11 amps.", "The box draws 11 microamps.", False),
+        ("The box draws 11 amps.", "The box draws 11 µA.", False),
+        ("The box draws 11 microamps.", "The box draws 11 µA.", True),
+        ("The box draws 11 µA", "The box draws 11 µA.", True),
+        ("The price fell by 50 kr.", "The price fell by -50 %.", False),
+        ("The price fell by 50 loggers.", "The price fell by 50 %.", False),
+        ("The price fell by 50 percent.", "The price fell by 50%.", True),
+        ("The price fell by 50 %.", "The price fell by 50 kr.", False),
+        ("It froze at 8 °C.", "It froze at -8 °C.", False),
+        ("It froze at minus 8 degrees.", "It froze at -8 °C.", True),
+        ("We built ninety boxes.", "We built thirty boxes.", False),
+        ("We built ninety boxes.", "We built 90 boxes.", True),
+        ("We built half the boxes.", "We built the boxes.", False),
+        ("Rust is not a good language.", "Rust is a good language. I do not fill gaps.", False),
+        ("Rust is a good language.", "I do not fill gaps. Rust is a good language.", True),
+        ("The box is faster than paper.", "The box is slower than paper. A faster one exists.", False),
+    ],
+)
+def test_single_facts(claim: str, span: str, holds: bool) -> None:
+    verdict = check_claim(claim, span, 0.9, count_vocabulary([span, claim, SPAN]), thresholds=Thresholds(0.3, 0.5))
+    assert verdict.supported == holds, verdict.reasons
 
 
 def test_real_sentences_support_themselves_and_shortened_forms(sentences: list[str], vocabulary: Vocabulary) -> None:
@@ -104,17 +150,26 @@ def test_real_sentences_support_themselves_and_shortened_forms(sentences: list[s
     assert sum(kept) / len(kept) >= 0.75, f"{sum(kept)} of {len(kept)} first clauses are supported by their sentence"
 
 
-def test_real_sentences_with_one_fact_changed_are_refused(sentences: list[str], vocabulary: Vocabulary) -> None:
+def test_real_sentences_with_one_fact_changed_are_refused_in_any_company(
+    sentences: list[str], vocabulary: Vocabulary
+) -> None:
+    around = {one: " ".join(sentences[max(0, at - 1) : at + 2]) for at, one in enumerate(sentences)}
     numbered = [one for one in sentences if re.search(r"\d", one)]
     changed = [(re.sub(r"\d+", lambda match: str(int(match.group()) + 7), one), one) for one in numbered]
     assert len(changed) > 80
-    assert not any(supported(false, one, vocabulary) for false, one in changed if numbers(false) - numbers(one))
+    for span_of in (str, around.__getitem__):
+        assert not any(
+            supported(false, span_of(one), vocabulary)
+            for false, one in changed
+            if numbers(false) - numbers(span_of(one))
+        )
 
     verbs = r"\b(is|was|are|were|has|can|will|does)\b"
     denied = [(re.sub(verbs, r"\1 not", one, count=1), one) for one in sentences if re.search(verbs, one)]
     assert len(denied) > 80
-    assert not any(supported(false, one, vocabulary) for false, one in denied)
+    assert not any(supported(false, span, vocabulary) for false, one in denied for span in (one, around[one]))
 
     shifted = list(zip(sentences, sentences[7:], strict=False))
-    wrong = [supported(one, other, vocabulary) for one, other in shifted]
-    assert sum(wrong) / len(wrong) <= 0.01
+    for span_of in (str, around.__getitem__):
+        wrong = [supported(one, span_of(other), vocabulary) for one, other in shifted]
+        assert sum(wrong) / len(wrong) <= 0.01

@@ -73,12 +73,15 @@ BAD: list[tuple[list[str], bytes, dict[str, str], int, str]] = [
     (["ask", ""], b"", {}, 2, "the question is empty"),
     (["ask"], b"", {}, 2, "the question is empty"),
     (["ask", "-"], b"\xff\xfe\x00w", {}, 2, "not UTF-8 text: byte 1 is 0xFF"),
-    (["ask", "-"], b"x" * 100_000, {}, 2, "the limit is 8,000"),
+    (["ask", "-"], b"x" * 100_000, {}, 2, "more than 8,000 characters"),
+    (["ask", "-"], b"x" * 9_000, {}, 2, "has 9,000 characters, the limit is 8,000"),
+    (["ask", "hi", "--since", "2023-13-01"], b"", {}, 2, "--since '2023-13-01' is not a day. Write it as YYYY-MM-DD"),
     (["ask", "hi", "--thread", "../x"], b"", {}, 2, "conversation's id"),
     (["ask", "hi", "--writer", "nobody"], b"", {}, 2, "there is no writer 'nobody'"),
     (["ask", "outage"], b"", {}, 4, "the index cannot be read"),
     (["ask", "broken"], b"", {}, 1, "The log has the details"),
     (["ask", "hi"], b"", {"TWIN_PORT": "eighty"}, 3, "TWIN_PORT"),
+    (["ask", "hi"], b"", {"TWIN_ENDPOINTS": "{sk-secret"}, 3, "TWIN_ENDPOINTS is not JSON. Write it like '{"),
     (["ask", "slow"], b"", {"TWIN_RUN_TIMEOUT": "0.2"}, 7, "TWIN_RUN_TIMEOUT"),
     (["ask", "hi"], b"", {"TWIN_DATA_DIR": "/dev/null/x"}, 4, "/dev/null/x"),
 ]
@@ -95,6 +98,7 @@ def test_what_is_wrong_is_one_line_and_a_status(
     assert len(errors) == 1, said
     assert told in errors[0]
     assert "Traceback" not in said
+    assert "sk-secret" not in said
     if "broken" not in args:
         assert said.splitlines() == errors
 
@@ -268,10 +272,17 @@ def test_a_terminal_is_not_steered_by_a_document() -> None:
 def test_sources_are_one_line_per_document() -> None:
     cited = [
         {"marker": 3, "document_id": "b", "title": "", "url": ""},
+        {"marker": 4, "document_id": "c", "title": "", "url": "https://c", "quote": "one two\nthree 4 5 6 7 8 9"},
+        {"marker": 5, "document_id": "e", "url": "https://e"},
         {"marker": 1, "document_id": "a", "title": "A\nB", "published_at": "2024-05-06T00:00:00Z", "url": "https://a"},
         {"marker": 2, "document_id": "a", "title": "A"},
     ]
-    assert source_lines(cited) == ["[1][2] A B · 2024-05-06 · https://a", "[3] b"]
+    assert source_lines(cited) == [
+        "[1][2] A B · 2024-05-06 · https://a",
+        "[3] b",
+        "[4] “one two three 4 5 6 7 8 …” · https://c",
+        "[5] a short post · https://e",
+    ]
 
 
 def test_help_is_light_and_complete(folder: Path) -> None:

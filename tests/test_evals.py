@@ -18,6 +18,8 @@ from evals.report import (
     Share,
     abstention,
     answer_rows,
+    check_writable,
+    measured,
     plain,
     retrieval_rows,
     share,
@@ -35,8 +37,9 @@ from evals.scorers import (
     wilson,
 )
 from evals.tasks import Question, load_questions
+from serving.cli.eval import retrieval
 from tests.small_twin import POSTS, small_services
-from twin.errors import InputError, NotFoundError
+from twin.errors import InputError, NotFoundError, StoreError
 from twin.records import Answer, Citation, Sentence
 
 CITATION = Citation(marker=1, document_id="d", document_version="v", chunk_id="c", start=0, end=1, quote="x")
@@ -295,6 +298,34 @@ def test_a_report_is_json_that_any_reader_takes(tmp_path: Path) -> None:
     assert [AnswerResult.model_validate(result) for result in read["results"]] == RESULTS
     assert [path.name for path in file.parent.iterdir()] == ["report.json"]
     assert plain(share([True, False]))["share"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["", "file/report.json"], ids=["a folder", "under a file"])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    for write in (check_writable, lambda path: write_report(path, {})):
+        with pytest.raises(StoreError, match=r"cannot write the report .* Name another file with --out"):
+            write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_checking_leaves_nothing_but_the_folder(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "report.json")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
+
+
+def test_what_was_not_measured_is_said() -> None:
+    assert measured(math.nan, "needs both kinds") == "not measured (needs both kinds)"
+    assert measured(share([]), "nothing was refused") == "not measured (nothing was refused)"
+    assert measured(0.5, "") == "0.500"
+    assert measured(share([True]), "").startswith("100.0 [")
+
+
+def test_retrieval_needs_an_answerable_question(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"id": "q", "question": "what?", "kind": "unanswerable", "gold_links": []}) + "\n")
+    with pytest.raises(InputError, match="none of the 1 questions is answerable"):
+        retrieval([file])
 
 
 # Runs, over a small twin.

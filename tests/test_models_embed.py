@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from twin.errors import ConfigError, ModelFileError
 from twin.models.catalogue import WEIGHTS_DIR
-from twin.models.embed import MAX_TOKENS, OnnxEmbedder, embed_async, encode_tokens_async, open_embedder
+from twin.models.embed import MAX_TOKENS, OnnxEmbedder, embed_async, open_embedder
 from twin.settings import Settings
 
 REFERENCE = Path(__file__).parent / "data" / "minilm_reference.json"
@@ -115,8 +115,6 @@ def test_long_texts_are_cut_for_vectors_and_counted_whole() -> None:
 
 async def test_async_gives_the_same() -> None:
     assert np.array_equal(await embed_async(EMBEDDER, ["one", "two"]), EMBEDDER.embed(["one", "two"]))
-    (found,) = await encode_tokens_async(EMBEDDER, ["one two"])
-    assert found.tokens == ("one", "two")
 
 
 def test_closing_ends_the_threads_and_not_the_embedder() -> None:

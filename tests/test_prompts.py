@@ -9,7 +9,7 @@ from twin.prompts import Prompt, load_prompt
 
 def test_the_answer_prompt_renders_and_has_a_version() -> None:
     prompt = load_prompt("answer")
-    assert prompt.identity == "answer@1"
+    assert prompt.identity == "answer@2"
     text = prompt.render(persona="Tove", sentences="5", passages="[1] T\nText.")
     assert "as Tove, in the first person" in text
     assert "{{" not in text

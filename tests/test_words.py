@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge.words import content_stems, numbers, stem, words
+from knowledge.words import Quantity, content_stems, numbers, quantities, stem, words
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,37 @@ def test_content_stems(text, expected):
         ("v2, llama2, q4_k_m, someone", set()),
         ("It ended in 2023. Then", {"2023"}),
         ("𝟭𝟮 items", {"12"}),
+        ("thirteen of ninety-nine, half of two dozen", {"13", "99", "0.5", "24"}),
+        ("a hundred, two thousand three hundred and four", {"100", "2304"}),
+        ("3.5 million of 40 thousand", {"3500000", "40000"}),
+        ("one two three; in 2020 three models", {"1", "2", "3", "2020"}),
+        ("-50 %", {"50"}),
     ],
 )
 def test_numbers(text, expected):
     assert numbers(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("11 µA.", [("11", "\u03bca")]),
+        ("11 microamps, 11 amps, 11 A, 11 a day", [("11", "\u03bca"), ("11", "a"), ("11", "a"), ("11", "")]),
+        ("from -50 % to 50 percent", [("-50", "%"), ("50", "%")]),
+        ("10-15 per cent, 3 or 4 days", [("10", "%"), ("15", "%"), ("3", "day"), ("4", "day")]),
+        ("$50 and 3.5 million kr", [("50", "$"), ("3500000", "kr")]),
+        ("minus eight °C, ten-minute sleep", [("-8", "°c"), ("10", "min")]),
+        ("on 2024-07-05, v2 and 11 loggers", [("2024", ""), ("7", ""), ("5", ""), ("11", "")]),
+    ],
+)
+def test_quantities(text, expected):
+    assert quantities(text) == [Quantity(*one) for one in expected]
+
+
+@given(st.integers(1, 99), st.sampled_from([("hundred", 100), ("thousand", 1000), ("million", 10**6)]))
+def test_a_scale_multiplies_the_number_before_it(count, scale):
+    word, factor = scale
+    assert numbers(f"about {count} {word} kr") == {str(count * factor)} == numbers(f"{count * factor:,} kr")
 
 
 def test_stems_meet_across_forms():

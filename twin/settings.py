@@ -6,12 +6,13 @@ by whoever writes into them.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from twin.errors import ConfigError
 
@@ -54,9 +55,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, description="CPU threads for local models; 0: one per core, at most 8")
 
     chunk_words: int = Field(default=180, ge=40, le=400, description="words per passage, about")
-    retrieve_limit: int = Field(default=10, ge=1, le=100, description="passages given to the writer")
+    retrieve_limit: int = Field(
+        default=10, ge=1, le=100, description="passages retrieved per question; a chat model is shown the best five"
+    )
     dense_weight: float = Field(default=0.6, ge=0, le=1, description="share of dense similarity against BM25")
-    answer_sentences: int = Field(default=5, ge=1, le=20, description="most sentences of an extractive answer")
+    answer_sentences: int = Field(default=5, ge=1, le=20, description="most sentences of an answer")
     abstain_below: float | None = Field(
         default=None, ge=0, le=1, description="abstain under this confidence; default: the calibrated threshold"
     )
@@ -114,3 +117,11 @@ def load_settings() -> Settings:
             for problem in error.errors()
         )
         raise ConfigError(f"settings are not valid: {wrong}", "See .env.example for every setting") from None
+    except SettingsError as error:
+        # The library names the field in its message only, and its cause holds the value.
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"TWIN_{field[1].upper()}" if field else "a setting"
+        raise ConfigError(
+            f"settings are not valid: {name} is not JSON",
+            """Write it like '{"big": {"base_url": "http://host:8001/v1", "model": "name"}}'""",
+        ) from None

@@ -30,8 +30,7 @@ class IndexIdentity(Record):
 
 
 class IndexStats(Record):
-    """Counts over the tenant's rows. `versions` maps a document to its version and how many chunks of it are
-    there; it is complete where the count equals the chunks' `total`."""
+    """Counts over the tenant's rows, and bytes on disk."""
 
     chunks: int
     documents: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +11,6 @@ import typer
 from twin.errors import InputError
 from twin.records import SearchScope
 from twin.settings import Settings, load_settings
-
-DAYS = ["%Y-%m-%d"]
 
 
 def ask(
@@ -24,12 +22,8 @@ def ask(
     writer: Annotated[str | None, typer.Option(help="Who writes the answer; default: TWIN_CHAT_MODEL.")] = None,
     author: Annotated[str, typer.Option(help="Ask only what this author wrote.")] = "",
     platform: Annotated[str, typer.Option(help="Ask only of this platform.")] = "",
-    since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published from then.")
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published before.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what was published from then.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what was published before.")] = None,
 ) -> None:
     """Ask one question; the answer streams, with its sources.
 
@@ -44,8 +38,18 @@ def ask(
     text = read_question(question or [], settings)
     if thread is not None:
         check_thread_id(thread)
-    scope = SearchScope(author=author, platform=platform, since=since, until=until)
+    scope = SearchScope(author=author, platform=platform, since=_day("--since", since), until=_day("--until", until))
     answer_once(settings, text, thread, writer, as_json, scope if scope != SearchScope() else None)
+
+
+def _day(option: str, given: str | None) -> datetime | None:
+    """The day's beginning. Raises InputError."""
+    if given is None:
+        return None
+    try:
+        return datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise InputError(f"{option} {given!r} is not a day", "Write it as YYYY-MM-DD, for example 2024-05-31") from None
 
 
 def read_question(words: list[str], settings: Settings) -> str:
@@ -55,10 +59,11 @@ def read_question(words: list[str], settings: Settings) -> str:
     if words not in ([], ["-"]):
         return check_question(" ".join(words), settings.max_question_chars)
     if not words and sys.stdin.isatty():
-        raise InputError("there is no question", 'Ask something, for example: twin ask "What do you write about?"')
+        raise InputError("there is no question", 'Ask something, for example: twin ask "Why ...?"')
     # Four bytes hold any character: more than this is too long whatever it says.
-    raw = sys.stdin.buffer.read(4 * settings.max_question_chars + 8)
-    return decode_question(raw, settings.max_question_chars)
+    most = 4 * settings.max_question_chars + 8
+    raw = sys.stdin.buffer.read(most + 1)
+    return decode_question(raw, settings.max_question_chars, is_cut=len(raw) > most)
 
 
 def answer_once(
@@ -78,7 +83,7 @@ def answer_once(
     printer = None if as_json else Printer(sys.stdout, sys.stderr)
     answer: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
-    with open_session(settings) as session:
+    with open_session(settings, writer) as session:
         try:
             for event in session.ask(question, thread, writer, scope):
                 if printer is not None:

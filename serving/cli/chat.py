@@ -33,7 +33,7 @@ def chat(
     use_utf8()
     settings = load_settings()
     thread_id = check_thread_id(thread) if thread is not None else new_thread_id()
-    with open_session(settings) as session:
+    with open_session(settings, writer) as session:
         conversation = Conversation(settings, session, thread_id, writer)
         conversation.greet(session.where)
         conversation.loop()

@@ -127,10 +127,15 @@ async def _index_stats(settings: Settings) -> tuple[IndexIdentity, IndexStats]:
 
 
 def _whole_id(warehouse: Warehouse, beginning: str) -> str:
-    """The id that begins so; what is no beginning of one comes back as it is."""
+    """The id that begins so; what is no beginning of one comes back as it is. Raises InputError."""
     known = warehouse.current_versions()
-    if beginning in known or len(beginning) < _LEAST_PREFIX:
+    if beginning in known:
         return beginning
+    if len(beginning) < _LEAST_PREFIX:
+        raise InputError(
+            f"{beginning!r} is too little of a document's id",
+            f"Give {_LEAST_PREFIX} characters or more; `twin documents list` lists the ids",
+        )
     found = [one for one in known if one.startswith(beginning)]
     if len(found) > 1:
         some = ", ".join(sorted(found)[:5])

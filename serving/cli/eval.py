@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twin.errors import InputError
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
@@ -26,8 +28,14 @@ def retrieval(questions: Files, out: Out = None) -> None:
     from evals.report import retrieval_rows, write_report
     from evals.run import run_retrieval
 
-    loaded = _load(questions)
-    results = asyncio.run(_with_services(lambda services, tick: run_retrieval(services, loaded, tick), len(loaded)))
+    loaded = _load(questions, out)
+    answerable = sum(question.answerable for question in loaded)
+    if not answerable:
+        raise InputError(
+            f"none of the {len(loaded)} questions is answerable, so retrieval has nothing to find",
+            "Add questions with gold_links, or run: twin eval answers",
+        )
+    results = asyncio.run(_with_services(lambda services, tick: run_retrieval(services, loaded, tick), answerable))
     rows = retrieval_rows(results)
     _table(f"Retrieval, {len(results)} answerable questions", rows)
     milliseconds = sorted(1000 * result.seconds for result in results)
@@ -43,19 +51,24 @@ def answers(
     out: Out = None,
 ) -> None:
     """What answers include, cite and refuse, by kind of question."""
-    from evals.report import abstention, answer_rows, write_report
+    from evals.report import abstention, answer_rows, measured, write_report
     from evals.run import run_answers
 
-    loaded = _load(questions)
+    loaded = _load(questions, out)
     results = asyncio.run(
         _with_services(lambda services, tick: run_answers(services, loaded, writer, tick), len(loaded))
     )
     rows, refusals = answer_rows(results), abstention(results)
     _table(f"Answers, {len(results)} questions", rows)
+    precision, recall = (
+        measured(refusals["precision"], "nothing was refused"),
+        measured(refusals["recall"], "no unanswerable questions"),
+    )
+    print(f"abstention: precision {precision}, recall {recall}")
+    print(f"answerable questions refused: {measured(refusals['answerable_refused'], 'no answerable questions')}")
+    area = measured(refusals["auc"], "needs both kinds")
     low, high = refusals["auc_interval"]
-    print(f"abstention: precision {refusals['precision']} %, recall {refusals['recall']} %")
-    print(f"answerable questions refused: {refusals['answerable_refused']} %")
-    print(f"area under the curve of the confidence: {refusals['auc']:.3f} [{low:.3f}, {high:.3f}]")
+    print(f"area under the curve of the confidence: {area}" + ("" if isnan(low) else f" [{low:.3f}, {high:.3f}]"))
     milliseconds = sorted(1000 * result.seconds for result in results)
     print(f"time per question: median {milliseconds[len(milliseconds) // 2]:.0f} ms")
     if out is not None:
@@ -63,10 +76,15 @@ def answers(
         write_report(out, report)
 
 
-def _load(paths: Sequence[Path]) -> list[Question]:
+def _load(paths: Sequence[Path], out: Path | None) -> list[Question]:
+    """The questions, once it is sure that the report can be written. Raises InputError or StoreError."""
+    from evals.report import check_writable
     from evals.tasks import load_questions
 
-    return load_questions(paths)
+    loaded = load_questions(paths)
+    if out is not None:
+        check_writable(out)
+    return loaded
 
 
 async def _with_services(work: Any, total: int) -> Any:
@@ -87,12 +105,13 @@ async def _with_services(work: Any, total: int) -> Any:
 
 
 def _table(title: str, rows: Sequence[dict[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from serving.cli.render import console
 
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name, justify="left" if name == "kind" else "right")
     for row in rows:
         table.add_row(*row.values())
-    Console(width=None).print(table)
+    console().print(table)

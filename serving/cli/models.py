@@ -25,17 +25,17 @@ Aliases = Annotated[list[str] | None, typer.Argument(metavar="[ALIAS]...", show_
 @app.command("list")
 def list_models() -> None:
     """Show every model of the catalogue: role, licence, size, whether it is here, where it comes from."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from serving.cli.render import console
     from twin.models.catalogue import CATALOGUE
     from twin.models.files import is_present
 
     settings = load_settings()
     table = Table(caption=f"Files are kept in {settings.models_dir}", caption_justify="left")
-    for heading in ("alias", "role", "licence", "MB", "here", "sources, in order"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left", overflow="fold")
+    for heading in ("alias", "role", "licence", "MB on disk", "here", "sources, in order"):
+        table.add_column(heading, justify="right" if heading == "MB on disk" else "left", overflow="fold")
     for alias, entry in CATALOGUE.items():
         table.add_row(
             alias,
@@ -45,7 +45,7 @@ def list_models() -> None:
             "yes" if is_present(alias, settings) else "no",
             Text("\n".join(str(source) for source in entry.sources)),
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -102,6 +102,28 @@ def verify(aliases: Aliases = None) -> None:
             good = good and state.state == "ok"
     if not good:
         raise typer.Exit(ModelFileError.exit_code)
+
+
+def fetch_writer(alias: str | None, settings: Settings) -> None:
+    """Fetch the local chat model that will write (None: the settings') if it is not here yet.
+
+    Before the run, and in the main thread: so Ctrl-C ends it, and its time is not the run's. Any other
+    writer is left to whoever opens it. Raises ModelFileError.
+    """
+    name = alias or settings.chat_model
+    if name in settings.endpoints or name in ("extractive", "fake"):
+        return
+    from twin.models.catalogue import CATALOGUE
+    from twin.models.files import is_present
+    from twin.models.files import pull as pull_model
+
+    entry = CATALOGUE.get(name)
+    if entry is None or entry.role != "chat" or is_present(name, settings):
+        return
+    from rich.console import Console
+
+    with _progress_bar(Console(stderr=True)) as on_progress:
+        pull_model(name, settings, on_progress)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from serving.cli.session import Streamed
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What could steer a terminal or reorder its line; a document may hold anything."""
 _ERASE_LINE = "\r\x1b[2K"
+WIDTH_ELSEWHERE = 120
+"""Columns of a table that goes to a file or a pipe."""
+TITLE_WORDS = 8
+"""Words of the quote that stand for the title of a document without one."""
 
 
 def plain(text: str) -> str:
@@ -87,11 +94,19 @@ def source_lines(citations: Iterable[dict[str, Any]]) -> list[str]:
     lines = []
     for markers, citation in documents.values():
         published = str(citation.get("published_at") or "")[:10]
-        title = citation.get("title") or citation.get("url") or citation["document_id"]
+        title = citation.get("title") or _opening(citation)
         details = [published, citation.get("platform") or "", citation.get("url") or ""]
         head = "".join(f"[{marker}]" for marker in markers)
         lines.append(plain(" · ".join([f"{head} {title}", *filter(None, details)])).replace("\n", " "))
     return lines
+
+
+def _opening(citation: dict[str, Any]) -> str:
+    """What stands for the title of a post without one; its address has its own place in the line."""
+    words = plain(citation.get("quote") or "").split()
+    if words:
+        return f"“{' '.join(words[:TITLE_WORDS])}{' …' if len(words) > TITLE_WORDS else ''}”"
+    return "a short post" if citation.get("url") else str(citation["document_id"])
 
 
 def print_sources(citations: Iterable[dict[str, Any]], out: TextIO) -> None:
@@ -100,6 +115,13 @@ def print_sources(citations: Iterable[dict[str, Any]], out: TextIO) -> None:
     if lines:
         out.write("\nSources\n" + "".join(f"  {line}\n" for line in lines))
         out.flush()
+
+
+def console() -> Console:
+    """A console for tables: as wide as the terminal, and wide enough for every column elsewhere."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
 
 
 def use_utf8() -> None:

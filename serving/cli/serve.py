@@ -31,8 +31,10 @@ def serve(
         sys.stderr.write(f"warning: whoever reaches {address} can read this twin: there is no authentication yet\n")
     listener = listen(address, port if port is not None else settings.port)
     try:
+        from serving.cli.models import fetch_writer
         from serving.server import run_server
 
+        fetch_writer(None, settings)
         run_server(settings, address, listener)
     finally:
         listener.close()

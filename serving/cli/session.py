@@ -51,14 +51,17 @@ class ReportedError(TwinError):
 
 
 @contextmanager
-def open_session(settings: Settings) -> Iterator[Session]:
-    """Attach to a running server of this twin where TWIN_ATTACH allows and one answers; else open the twin."""
+def open_session(settings: Settings, writer: str | None = None) -> Iterator[Session]:
+    """Attach to a running server of this twin where TWIN_ATTACH allows and one answers; else open the twin,
+    the model that `writer` names fetched first."""
     from serving.cli.attach import find_server
 
     session: Session | None = find_server(settings) if settings.attach else None
     if session is None:
         from serving.cli.local import LocalSession
+        from serving.cli.models import fetch_writer
 
+        fetch_writer(writer, settings)
         session = LocalSession(settings)
     try:
         yield session

@@ -102,8 +102,10 @@ class ModelEntry:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The sources of its files in order, each place once."""
-        return tuple({str(source): source for file in self.files for source in file.sources}.values())
+        """The sources of its files in order, each place once. The package is one only if it ships them all."""
+        whole = all(file.shipped is not None for file in self.files)
+        sources = (source for file in self.files for source in file.sources)
+        return tuple({str(one): one for one in sources if whole or not isinstance(one, Shipped)}.values())
 
     def file(self, name: str) -> ModelFile:
         """The file of that name; KeyError if the model has none."""

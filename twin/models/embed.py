@@ -73,11 +73,6 @@ async def embed_async(embedder: Embedder, texts: Sequence[str]) -> Floats:
     return await asyncio.to_thread(embedder.embed, texts)
 
 
-async def encode_tokens_async(embedder: Embedder, texts: Sequence[str]) -> list[TokenVectors]:
-    """`embedder.encode_tokens` in a thread."""
-    return await asyncio.to_thread(embedder.encode_tokens, texts)
-
-
 class OnnxEmbedder:
     """A BERT-like encoder with token-level output on ONNX Runtime; mean pooling over the tokens.
 
